@@ -1,0 +1,1 @@
+//! KafkaTopic and EventPipeline: the types of tidegate.dev/v1alpha1 and their generated YAML.

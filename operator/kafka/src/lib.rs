@@ -1,0 +1,1 @@
+//! KafkaAdmin: the operator's boundary to broker administration.

@@ -1,0 +1,3 @@
+//! The Tidegate operator.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Every event, envelope and header on a topic.

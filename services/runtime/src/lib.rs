@@ -1,0 +1,1 @@
+//! What every service runs on: consumer, outbox relay, HTTP shell, metrics, shutdown.

@@ -1,0 +1,15 @@
+//! The settings of one process: what the operator writes, what a service reads, nothing else configures it.
+//!
+//! [`Settings`] is the document; [`Run`], [`Consumes`] and [`Http`] are also fields of the EventPipeline resource, so that a
+//! value travels from `kubectl apply` to the process through one definition. Secrets are never values of the document:
+//! it names folders of mounted files in the Service Binding layout ([`binding`]).
+
+pub mod binding;
+mod document;
+mod load;
+
+pub use document::{
+    Auth, Binding, Consumes, Http, Identity, Overdraft, Publisher, Run, SETTINGS_VERSION, Settings, StartAt,
+    WalletRole, WalletSettings,
+};
+pub use load::{DEFAULT_PATH, LoadError, load, parse, render};

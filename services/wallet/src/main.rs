@@ -1,0 +1,3 @@
+//! The wallet service.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Invariant checkers, the load driver and the end-to-end stories.

@@ -52,7 +52,8 @@ pub fn parse(text: &str) -> Result<Settings, LoadError> {
         return Err(LoadError::Version { found: u32::try_from(found).unwrap_or(u32::MAX) });
     }
     let mut unknown = Vec::new();
-    let settings: Settings = serde_ignored::deserialize(value, |path| unknown.push(path.to_string()))
+    // serde_ignored writes `?` where it steps into an Option; nobody wrote that in the file.
+    let settings: Settings = serde_ignored::deserialize(value, |path| unknown.push(path.to_string().replace(".?", "")))
         .map_err(|error| LoadError::Invalid(error.to_string()))?;
     if unknown.is_empty() { Ok(settings) } else { Err(LoadError::UnknownKeys(unknown)) }
 }

@@ -1,0 +1,36 @@
+# Stage unit: what can be known without a cluster. Sourced by hack/test.
+# shellcheck shell=bash
+
+# Advisories need a database that is fetched from the network, so they are left to a scheduled `cargo deny check advisories`.
+AUDITED="licenses bans sources"
+
+stage_unit() {
+  local filter=$1 targets
+  check "rust is there" need_rust || return 1
+  need_rust >/dev/null # again in this shell: it may extend PATH
+  mapfile -t targets < <(test_targets unit)
+
+  if [ -z "$filter" ]; then
+    check "format" cargo fmt --all --check
+    check "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
+  fi
+  # shellcheck disable=SC2086 # an absent filter is no argument
+  cargo_tests "unit tests" cargo test --locked --workspace --lib --bins "${targets[@]}" --no-fail-fast -- $filter
+  [ -z "$filter" ] || return 0
+
+  check "shellcheck" shell_scripts
+  if check "cargo-deny is there" need_cargo_deny; then
+    need_cargo_deny
+    # shellcheck disable=SC2086 # a list of words
+    check "dependencies fetched" cargo fetch --quiet --locked # those of other platforms too: the audit reads them all
+    check "dependencies: $AUDITED" cargo deny --offline --locked --all-features check --hide-inclusion-graph $AUDITED
+  fi
+}
+
+shell_scripts() {
+  need shellcheck shellcheck || return 1
+  local scripts
+  mapfile -t scripts < <(grep -rlE --include='*' '^#!/.*\b(ba|da)?sh\b|shellcheck shell=' hack .ci deploy charts 2>/dev/null | sort)
+  echo "${#scripts[@]} scripts"
+  shellcheck --external-sources --severity=warning "${scripts[@]}"
+}

@@ -1,0 +1,62 @@
+//! Invariant 1. Sums are taken in 128 bits, so that the checker itself cannot wrap.
+
+use std::collections::BTreeMap;
+
+use crate::facts::Facts;
+
+pub(super) fn violations(facts: &Facts) -> Vec<String> {
+    let mut found = Vec::new();
+    unbalanced_transactions(facts, &mut found);
+    unbalanced_currencies(facts, &mut found);
+    if !facts.overdraft_allowed {
+        overdrafts(facts, &mut found);
+    }
+    found
+}
+
+fn unbalanced_transactions(facts: &Facts, found: &mut Vec<String>) {
+    let mut sums: BTreeMap<(&str, &str), i128> = BTreeMap::new();
+    for entry in &facts.ledger {
+        *sums.entry((&entry.transaction, &entry.currency)).or_default() += i128::from(entry.amount);
+    }
+    for ((transaction, currency), sum) in sums {
+        if sum != 0 {
+            found.push(format!("the ledger entries of transaction {transaction} sum to {sum} {currency}, not to zero"));
+        }
+    }
+}
+
+/// Wallets' balances, as commands see them, and the external accounts of the ledger: money that is in a wallet came from outside.
+fn unbalanced_currencies(facts: &Facts, found: &mut Vec<String>) {
+    let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
+    for balance in &facts.command_state {
+        *sums.entry(&balance.currency).or_default() += i128::from(balance.amount);
+    }
+    for entry in facts.ledger.iter().filter(|entry| !entry.is_wallet) {
+        *sums.entry(&entry.currency).or_default() += i128::from(entry.amount);
+    }
+    for (currency, sum) in sums {
+        if sum != 0 {
+            found.push(format!("balances and external accounts sum to {sum} {currency}, not to zero"));
+        }
+    }
+}
+
+/// Every version of a wallet is a snapshot of it, and so is every row that shows a balance.
+fn overdrafts(facts: &Facts, found: &mut Vec<String>) {
+    for (wallet, events) in super::versions::by_wallet(facts.committed.iter()) {
+        let mut balance = 0_i128;
+        for event in events {
+            balance += i128::from(event.effect);
+            if balance < 0 {
+                found.push(format!("wallet {wallet} was at {balance} {} in version {}", event.currency, event.version));
+                break;
+            }
+        }
+    }
+    for (table, rows) in [("read model", &facts.read_model), ("command state", &facts.command_state)] {
+        for row in rows.iter().filter(|row| row.amount < 0) {
+            found.push(format!("wallet {} is at {} {} in the {table}", row.wallet, row.amount, row.currency));
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! EventPipeline: one event-driven application. Its topics by reference, its processors, and how each is run.
+
+use k8s_openapi::{
+    api::core::v1::{Affinity, EnvVar, LocalObjectReference, ResourceRequirements, Toleration},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use tidegate_settings::{Consumes, Http, Run};
+
+use crate::DEFAULT_CONNECTION;
+
+/// What should run.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "tidegate.dev",
+    version = "v1alpha1",
+    kind = "EventPipeline",
+    plural = "eventpipelines",
+    shortname = "evp",
+    category = "tidegate",
+    namespaced,
+    status = "EventPipelineStatus",
+    derive = "PartialEq",
+    doc = "One event-driven application: the operator runs its processors, hands each its settings, and reports how they do.",
+    annotation("helm.sh/resource-policy", "keep"),
+    label("app.kubernetes.io/part-of", "tidegate"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.summary.ready", description = "Processors that are ready, of all"),
+    printcolumn(name = "Lag", type_ = "integer", json_path = ".status.summary.lagRecords", description = "Records behind, over all processors; empty while it is unknown"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name becomes part of Services' names: begin it with a letter and use only a-z, 0-9 and hyphen"),
+    validation = Rule::new("self.spec.processors.all(p, size(self.metadata.name) + 1 + size(p.name) <= 63)")
+        .message("<metadata.name>-<processor's name> is longer than the 63 characters that Kubernetes takes; shorten one of them")
+        .field_path(".spec.processors"),
+)]
+#[x_kube(
+    validation = Rule::new("has(self.database) || !self.processors.exists(p, has(p.run.wallet))")
+        .message("the wallet keeps its events in a database; set spec.database.secretRef.name")
+        .field_path(".database"),
+    validation = Rule::new(
+        "self.processors.all(p, !has(p.consumes) || \
+         self.processors.exists_one(q, has(q.consumes) && q.consumes.group == p.consumes.group))")
+        .message("a consumer group belongs to one processor; give each its own spec.processors[].consumes.group")
+        .field_path(".processors"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct EventPipelineSpec {
+    /// The Kafka cluster and the user that the processors are.
+    pub kafka: KafkaAccess,
+    /// The database of the processors, for those that need one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseAccess>,
+    /// Stop every processor (0 pods) and keep everything else; false brings back as many as there were. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+    /// The programs, each with its own pods, settings and identity.
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub processors: Vec<Processor>,
+}
+
+/// A Kafka cluster and a user of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaAccess {
+    /// Name of a Kafka connection that the operator was installed with: where it looks for topics, groups and lag.
+    /// Default: main.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub connection: Option<String>,
+    /// The Kafka user that the processors are.
+    pub user: KafkaUser,
+}
+
+/// A Kafka user: exactly one of the fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum KafkaUser {
+    /// A user that you made, in a Secret of this namespace with the keys bootstrap-servers, security-protocol (SASL_SSL),
+    /// sasl-mechanism (SCRAM-SHA-512), username, password and ca.crt.
+    SecretRef(SecretRef),
+}
+
+/// A database and a user of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseAccess {
+    /// A Secret of this namespace with the keys uri (postgres://user:password@host:port/database?sslmode=verify-full) and,
+    /// for a server certificate that the system's authorities did not sign, ca.crt.
+    pub secret_ref: SecretRef,
+}
+
+/// A Secret of the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// One program and how it is run. Its Deployment, ServiceAccount, ConfigMap and Service are called
+/// `<metadata.name>-<name>`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new(
+        "!has(self.run.wallet) || self.run.wallet.role != 'Commands' || has(self.http)")
+        .message("role Commands is the wallet's HTTP API; set http, for example {port: 8080, auth: None}"),
+    validation = Rule::new(
+        "!has(self.run.wallet) || self.run.wallet.role in ['LedgerProjector', 'ReadModelProjector'] || has(self.produces)")
+        .message("roles Commands and Publisher publish to a topic; name it in produces"),
+    validation = Rule::new(
+        "!has(self.run.wallet) || !(self.run.wallet.role in ['LedgerProjector', 'ReadModelProjector']) || has(self.consumes)")
+        .message("a projector reads a topic as a group; set consumes.topics and consumes.group"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Processor {
+    /// Name of the processor, unique in the pipeline: begins with a letter, then a-z, 0-9 and hyphen, at most 40 characters.
+    #[schemars(length(min = 1, max = 40))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+            .message("begin the name with a letter and use only a-z, 0-9 and hyphen")
+    )]
+    pub name: String,
+    /// The program and its role: exactly one of the fields. Handed to the process as it is.
+    pub run: Run,
+    /// Kafka names of the topics that it writes to. Each is a KafkaTopic of this namespace, or one that allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 249)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub produces: Option<Vec<String>>,
+    /// What it reads, and as which consumer group. Each topic is a KafkaTopic of this namespace, or one that allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumes: Option<Consumes>,
+    /// Makes a Service for its HTTP port. Health and metrics are served on it too, on 8080 without this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http>,
+    /// Number of pods. Without it the operator starts one and leaves the number to others, such as a
+    /// HorizontalPodAutoscaler or kubectl scale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub replicas: Option<i32>,
+    /// Resources of the container. Default: requests of cpu 50m and memory 64Mi, limit of memory 256Mi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// An image other than the one that the operator was installed with, as a whole reference with tag or digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub image: Option<String>,
+    /// Secrets of this namespace to pull the image with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8))]
+    pub image_pull_secrets: Option<Vec<LocalObjectReference>>,
+    /// Environment variables of the container, such as RUST_LOG. What the settings say is not set here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub env: Option<Vec<EnvVar>>,
+    /// Labels of the pods, beside the operator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(
+        validation = Rule::new("self.all(k, !k.startsWith('tidegate.dev/') && !k.startsWith('app.kubernetes.io/'))")
+            .message("labels under tidegate.dev/ and app.kubernetes.io/ are the operator's; choose another prefix")
+    )]
+    pub pod_labels: Option<BTreeMap<String, String>>,
+    /// Annotations of the pods, beside the operator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(
+        validation = Rule::new("self.all(k, !k.startsWith('tidegate.dev/'))")
+            .message("annotations under tidegate.dev/ are the operator's; choose another prefix")
+    )]
+    pub pod_annotations: Option<BTreeMap<String, String>>,
+    /// Labels that a node must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub node_selector: Option<BTreeMap<String, String>>,
+    /// Taints that the pods tolerate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub tolerations: Option<Vec<Toleration>>,
+    /// Affinity of the pods. They are spread over nodes and zones in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+    /// PriorityClass of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+    /// Seconds that a pod has to finish what it works on. Default: 30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 5, max = 3600))]
+    pub termination_grace_period_seconds: Option<i64>,
+}
+
+/// What the operator sees.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventPipelineStatus {
+    /// The metadata.generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// "Is it fine?" in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<PipelineSummary>,
+    /// Each processor, in the order of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub processors: Vec<ProcessorStatus>,
+    /// Hash of all processors' settings; changes when a value that a process reads changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_hash: Option<String>,
+    /// Ready and Healthy; Reconciling and Stalled while they are true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// A pipeline in one line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PipelineSummary {
+    /// Ready processors of all: `2/3`.
+    pub ready: String,
+    /// Records behind, over all processors. Absent while one of them is unknown, or where nothing consumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_records: Option<i64>,
+}
+
+/// One processor as it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessorStatus {
+    /// Name of the processor.
+    pub name: String,
+    /// Pods that there should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Pods that are ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<i32>,
+    /// Pods that come back when `suspend` ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas_before_suspend: Option<i32>,
+    /// The consumer group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The group's state, in Kafka's words: Stable, Empty, ... Absent while it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_state: Option<String>,
+    /// Members of the group. Absent while it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<i32>,
+    /// Records that can be read and are not yet committed: last stable offset - committed offset, over all partitions.
+    /// Absent while it is unknown. Written at most every 30 seconds, and when it becomes 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_records: Option<i64>,
+}
+
+impl EventPipelineSpec {
+    /// The operator's connection, the default applied.
+    pub fn connection(&self) -> &str {
+        self.kafka.connection.as_deref().unwrap_or(DEFAULT_CONNECTION)
+    }
+
+    /// Whether every processor is stopped, the default applied.
+    pub fn suspend(&self) -> bool {
+        self.suspend.unwrap_or(false)
+    }
+}
+
+impl KafkaAccess {
+    /// The Secret that holds the user.
+    pub fn secret_name(&self) -> &str {
+        match &self.user {
+            KafkaUser::SecretRef(secret) => &secret.name,
+        }
+    }
+}
+
+impl Processor {
+    /// Topics that the processor names, read or written.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        let consumed = self.consumes.iter().flat_map(|consumes| &consumes.topics);
+        self.produces.iter().flatten().chain(consumed).map(String::as_str)
+    }
+}

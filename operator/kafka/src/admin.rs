@@ -1,0 +1,71 @@
+//! The trait that controllers call: batched, each item with its own outcome.
+
+use std::{collections::BTreeMap, fmt};
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::{
+    AdminError, Cluster, CommittedOffset, ConfigChange, Group, ListedOffset, NewTopic, OffsetSpec, Topic, TopicConfig,
+    TopicPartition,
+};
+
+/// One outcome for each item that was asked for. What hits the whole call (no broker reachable, a wrong password) is every
+/// item's error, so a caller that cares for one object looks in one place.
+pub type PerItem<K, V> = BTreeMap<K, Result<V, AdminError>>;
+
+/// Whether a write changes anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteMode {
+    /// Do it.
+    Apply,
+    /// Let Kafka check it (names, values, replicas, policies) and change nothing.
+    ValidateOnly,
+}
+
+/// Administration of one Kafka cluster. Shared by all controllers as `Arc<dyn KafkaAdmin>`.
+///
+/// Calls take any number of items and split them into requests of bounded size. Every call ends within a deadline. A write
+/// that fails with [`AdminError::Unreachable`] or [`AdminError::Deadline`] may have been applied: observe before repeating.
+#[async_trait]
+pub trait KafkaAdmin: fmt::Debug + Send + Sync {
+    /// The cluster's id and its live brokers.
+    async fn cluster(&self) -> Result<Cluster, AdminError>;
+
+    /// Topics as one broker knows them now. A topic that it does not know is `UNKNOWN_TOPIC_OR_PARTITION`, which for a moment
+    /// after creation is also true of one that exists.
+    async fn describe_topics(&self, names: &[String]) -> PerItem<String, Topic>;
+
+    /// Creates topics. The answer holds the new topic's id (none when only validating). A name given twice is
+    /// `INVALID_REQUEST`, as Kafka says it.
+    async fn create_topics(&self, topics: &[NewTopic], mode: WriteMode) -> PerItem<String, Option<Uuid>>;
+
+    /// Raises partition counts to the given totals. A total that is not greater than the present count is
+    /// `INVALID_PARTITIONS`.
+    async fn create_partitions(&self, totals: &BTreeMap<String, i32>, mode: WriteMode) -> PerItem<String, ()>;
+
+    /// Deletes topics by id (DeleteTopics v6, KIP-516), so that a topic recreated under the same name is never hit. An id
+    /// that no topic has is `UNKNOWN_TOPIC_ID`.
+    async fn delete_topics(&self, ids: &[Uuid]) -> PerItem<Uuid, ()>;
+
+    /// Every configuration key of topics, with where its value comes from.
+    async fn describe_configs(&self, topics: &[String]) -> PerItem<String, TopicConfig>;
+
+    /// Sets and resets single keys of topics (IncrementalAlterConfigs, KIP-339); other keys are left alone. A topic's change
+    /// is applied whole or not at all.
+    async fn alter_configs(&self, changes: &BTreeMap<String, ConfigChange>, mode: WriteMode) -> PerItem<String, ()>;
+
+    /// Consumer groups of the classic and the KIP-848 protocol alike. A group that does not exist is `GROUP_ID_NOT_FOUND`.
+    async fn describe_groups(&self, ids: &[String]) -> PerItem<String, Group>;
+
+    /// What groups have committed, stable offsets only (KIP-447). A partition without a commit is absent; a group that does
+    /// not exist has committed nothing.
+    async fn committed_offsets(&self, groups: &[String]) -> PerItem<String, BTreeMap<TopicPartition, CommittedOffset>>;
+
+    /// Offsets of partitions, from their leaders. `None`: the partition holds no record that the spec describes (only
+    /// [`OffsetSpec::Timestamp`] and [`OffsetSpec::MaxTimestamp`]).
+    async fn list_offsets(
+        &self,
+        wanted: &BTreeMap<TopicPartition, OffsetSpec>,
+    ) -> PerItem<TopicPartition, Option<ListedOffset>>;
+}

@@ -1,0 +1,266 @@
+//! A real cluster, reached with krafka: connects when first used, splits calls into bounded requests, gives each a deadline.
+
+mod configs;
+mod convert;
+mod groups;
+mod link;
+mod offsets;
+mod raw;
+mod topics;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    hash::Hash,
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use krafka::{KrafkaError, Result as KrafkaResult};
+use tidegate_settings::binding::KafkaConnection;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use self::link::{Client, Link};
+use crate::{
+    Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, ErrorCode, Group, KafkaAdmin, ListedOffset,
+    NewTopic, OffsetSpec, Outcome, PerItem, RequestMetrics, Topic, TopicConfig, TopicPartition, WriteMode,
+};
+
+/// Limits of a connection.
+#[derive(Clone, Debug)]
+pub struct AdminOptions {
+    /// `client.id`, which brokers log and meter by.
+    pub client_id: String,
+    /// Bound on one request, with connecting, routing and retries.
+    pub deadline: Duration,
+    /// Bound on opening one connection; at most `deadline`.
+    pub connect_timeout: Duration,
+    /// Topics or groups in one request.
+    pub topics_per_request: NonZeroUsize,
+    /// Partitions in one ListOffsets request.
+    pub partitions_per_request: NonZeroUsize,
+}
+
+impl Default for AdminOptions {
+    fn default() -> Self {
+        const TOPICS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
+        const PARTITIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_999);
+        Self {
+            client_id: "tidegate-operator".to_owned(),
+            deadline: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(5),
+            topics_per_request: TOPICS,
+            partitions_per_request: PARTITIONS,
+        }
+    }
+}
+
+/// Administration of a real cluster.
+///
+/// Making one contacts nobody; the first call connects. Broken connections are opened again by the next call that needs
+/// them, and brokers that moved are found again from the bootstrap servers (KIP-899).
+pub struct Krafka {
+    link: Link,
+    options: AdminOptions,
+    metrics: RequestMetrics,
+}
+
+impl fmt::Debug for Krafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Krafka").field("link", &self.link).field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Krafka {
+    /// A connection that is not yet open. Its requests are counted in `metrics`.
+    pub fn new(connection: KafkaConnection, options: AdminOptions, metrics: RequestMetrics) -> Self {
+        Self { link: Link::new(connection, &options), options, metrics }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.options.deadline
+    }
+
+    /// Runs `request` for chunks of `keys`, one after the other, and gives every key an outcome.
+    async fn each<K, V, F, Fut>(
+        &self,
+        api: Api,
+        keys: impl IntoIterator<Item = K>,
+        chunk: NonZeroUsize,
+        request: F,
+    ) -> PerItem<K, V>
+    where
+        K: Clone + Ord + Hash + fmt::Display,
+        F: Fn(Arc<Client>, Vec<K>, Instant) -> Fut,
+        Fut: Future<Output = KrafkaResult<HashMap<K, KrafkaResult<V>>>>,
+    {
+        let keys: Vec<K> = keys.into_iter().collect::<BTreeSet<K>>().into_iter().collect();
+        let mut outcomes = PerItem::new();
+        for keys in keys.chunks(chunk.get()) {
+            let deadline = self.deadline();
+            let answers = match self.link.client(deadline).await {
+                Ok(client) => request(client, keys.to_vec(), deadline).await,
+                Err(error) => Err(error),
+            };
+            let mut answers = answers.map_err(|error| convert::error(Action::new(api, ""), error));
+            let mut worst = Outcome::Ok;
+            for key in keys {
+                let outcome = match &mut answers {
+                    Err(error) => Err(error.clone().about(key)),
+                    Ok(answers) => answers
+                        .remove(key)
+                        .unwrap_or_else(|| Err(convert::missing()))
+                        .map_err(|error| convert::error(Action::new(api, key), error)),
+                };
+                if let Err(error) = &outcome {
+                    worst = worst.max(Outcome::of(error));
+                }
+                outcomes.insert(key.clone(), outcome);
+            }
+            self.metrics.record(api, worst);
+        }
+        outcomes
+    }
+
+    /// Names in chunks of topics, except those which no broker has to be asked about.
+    async fn each_topic<V, F, Fut>(
+        &self,
+        api: Api,
+        names: impl IntoIterator<Item = String>,
+        request: F,
+    ) -> PerItem<String, V>
+    where
+        F: Fn(Arc<Client>, Vec<String>, Instant) -> Fut,
+        Fut: Future<Output = KrafkaResult<HashMap<String, KrafkaResult<V>>>>,
+    {
+        let (valid, invalid): (Vec<String>, Vec<String>) =
+            names.into_iter().partition(|name| topics::is_sendable(name));
+        let mut outcomes = self.each(api, valid, self.options.topics_per_request, request).await;
+        for name in invalid {
+            let error = topics::unsendable(Action::new(api, &name));
+            outcomes.insert(name, Err(error));
+        }
+        outcomes
+    }
+}
+
+#[async_trait]
+impl KafkaAdmin for Krafka {
+    async fn cluster(&self) -> Result<Cluster, AdminError> {
+        let deadline = self.deadline();
+        let answer = match self.link.client(deadline).await {
+            Ok(client) => topics::cluster(&client, deadline).await,
+            Err(error) => Err(error),
+        };
+        let answer = answer.map_err(|error| convert::error(Action::new(Api::DescribeCluster, ""), error));
+        self.metrics.record(Api::DescribeCluster, answer.as_ref().err().map_or(Outcome::Ok, Outcome::of));
+        answer
+    }
+
+    async fn describe_topics(&self, names: &[String]) -> PerItem<String, Topic> {
+        self.each_topic(Api::DescribeTopics, names.iter().cloned(), |client, names, deadline| async move {
+            topics::describe(&client, names, deadline).await
+        })
+        .await
+    }
+
+    async fn create_topics(&self, topics: &[NewTopic], mode: WriteMode) -> PerItem<String, Option<Uuid>> {
+        let api = Api::CreateTopics;
+        let (wanted, twice) = topics::without_duplicates(topics);
+        let wanted = &wanted;
+        let mut outcomes = self
+            .each_topic(api, wanted.keys().cloned(), |client, names, deadline| async move {
+                topics::create(&client, names.iter().filter_map(|name| wanted.get(name).copied()), mode, deadline).await
+            })
+            .await;
+        for name in twice {
+            let error = topics::duplicate(Action::new(api, &name));
+            outcomes.insert(name, Err(error));
+        }
+        outcomes
+    }
+
+    async fn create_partitions(&self, totals: &BTreeMap<String, i32>, mode: WriteMode) -> PerItem<String, ()> {
+        self.each_topic(Api::CreatePartitions, totals.keys().cloned(), |client, names, deadline| async move {
+            let totals = names.iter().filter_map(|name| totals.get(name).map(|total| (name.as_str(), *total)));
+            topics::grow(&client, totals, mode, deadline).await
+        })
+        .await
+    }
+
+    async fn delete_topics(&self, ids: &[Uuid]) -> PerItem<Uuid, ()> {
+        self.each(
+            Api::DeleteTopics,
+            ids.iter().copied(),
+            self.options.topics_per_request,
+            |client, ids, deadline| async move { topics::delete(&client, &ids, deadline).await },
+        )
+        .await
+    }
+
+    async fn describe_configs(&self, topics: &[String]) -> PerItem<String, TopicConfig> {
+        self.each_topic(Api::DescribeConfigs, topics.iter().cloned(), |client, names, deadline| async move {
+            configs::describe(&client, names, deadline).await
+        })
+        .await
+    }
+
+    async fn alter_configs(&self, changes: &BTreeMap<String, ConfigChange>, mode: WriteMode) -> PerItem<String, ()> {
+        self.each_topic(Api::AlterConfigs, changes.keys().cloned(), |client, names, deadline| async move {
+            let changes = names.iter().filter_map(|name| changes.get(name).map(|change| (name.as_str(), change)));
+            configs::alter(&client, changes, mode, deadline).await
+        })
+        .await
+    }
+
+    async fn describe_groups(&self, ids: &[String]) -> PerItem<String, Group> {
+        self.each(
+            Api::DescribeGroups,
+            ids.iter().cloned(),
+            self.options.topics_per_request,
+            |client, ids, deadline| async move { groups::describe(&client, ids, deadline).await },
+        )
+        .await
+    }
+
+    async fn committed_offsets(&self, groups: &[String]) -> PerItem<String, BTreeMap<TopicPartition, CommittedOffset>> {
+        self.each(
+            Api::CommittedOffsets,
+            groups.iter().cloned(),
+            self.options.topics_per_request,
+            |client, ids, deadline| async move { Ok(groups::committed(&client, ids, deadline).await) },
+        )
+        .await
+    }
+
+    async fn list_offsets(
+        &self,
+        wanted: &BTreeMap<TopicPartition, OffsetSpec>,
+    ) -> PerItem<TopicPartition, Option<ListedOffset>> {
+        let api = Api::ListOffsets;
+        let (valid, invalid): (Vec<_>, Vec<_>) =
+            wanted.keys().cloned().partition(|key| topics::is_sendable(&key.topic));
+        let mut outcomes = self
+            .each(api, valid, self.options.partitions_per_request, |client, keys, deadline| async move {
+                let wanted = keys.into_iter().filter_map(|key| wanted.get(&key).map(|spec| (key, *spec))).collect();
+                offsets::list(&client, wanted, deadline).await
+            })
+            .await;
+        for key in invalid {
+            let error = topics::unsendable(Action::new(api, &key));
+            outcomes.insert(key, Err(error));
+        }
+        outcomes
+    }
+}
+
+/// The code of an error that a broker answered with.
+fn code_of(error: &KrafkaError) -> Option<ErrorCode> {
+    match error {
+        KrafkaError::Broker { code, .. } => Some(ErrorCode::from_wire(code.to_i16())),
+        _ => None,
+    }
+}

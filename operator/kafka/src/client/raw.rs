@@ -1,0 +1,129 @@
+//! Requests that krafka's admin client cannot make, over krafka's own connections.
+//!
+//! It deletes topics by name only, drops the id of a created topic, and answers "no such record" of an offset lookup by
+//! retrying until its deadline. Its protocol layer has the messages; only the hidden `__private` module reaches it, which is
+//! why the version is pinned exactly and the contract suite covers each of these.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use krafka::{
+    __private::{
+        kafka_metadata, kafka_pool,
+        network::BrokerConnection,
+        protocol::{ApiKey, VersionedDecode, VersionedEncode},
+    },
+    Kafka, KrafkaError, ProtocolErrorKind, Result as KrafkaResult,
+    error::ErrorCode,
+};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// Pause between attempts to reach a controller.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// An API and the versions of it that will do.
+#[derive(Clone, Copy)]
+pub(super) struct Versions {
+    pub(super) api: ApiKey,
+    pub(super) min: i16,
+    pub(super) max: i16,
+}
+
+/// A connection to where controller requests go. Nothing has been sent when this fails.
+pub(super) async fn controller(kafka: &Kafka, deadline: Instant) -> KrafkaResult<Arc<BrokerConnection>> {
+    let metadata = kafka_metadata(kafka);
+    loop {
+        let attempt = async {
+            if metadata.controller().is_none() {
+                metadata.force_refresh(Some(&[])).await?;
+            }
+            let broker = metadata.controller().ok_or_else(|| {
+                KrafkaError::broker(ErrorCode::NotController, "the cluster reports no active controller")
+            })?;
+            kafka_pool(kafka).get_connection_by_id(broker.id(), broker.address()).await
+        };
+        match timeout_at(deadline, attempt).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) if error.is_retriable() && Instant::now() + PAUSE < deadline => {}
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(KrafkaError::timeout("connecting to the controller")),
+        }
+        sleep(PAUSE).await;
+        // The broker that was asked may be gone: learn who is there now. A failure shows in the next attempt.
+        let _ = timeout_at(deadline, metadata.force_refresh(Some(&[]))).await;
+    }
+}
+
+/// A partition by topic name and index.
+type Named<'a> = (&'a str, i32);
+
+/// A broker and the partitions that it leads.
+type Led<'a> = (Arc<BrokerConnection>, Vec<Named<'a>>);
+
+/// Connections to the leaders of partitions, from fresh metadata: partitions of one broker together, and those that have no
+/// leader to ask with the reason.
+pub(super) async fn leaders<'a>(
+    kafka: &Kafka,
+    partitions: impl Iterator<Item = Named<'a>> + Clone,
+    deadline: Instant,
+) -> (Vec<Led<'a>>, Vec<(Named<'a>, KrafkaError)>) {
+    let metadata = kafka_metadata(kafka);
+    let mut names: Vec<&str> = partitions.clone().map(|(topic, _)| topic).collect();
+    names.dedup();
+    // Cached leaders may be wrong for as long as the cache lives, and nothing else here would correct them.
+    let refreshed = timeout_at(deadline, metadata.force_refresh(Some(&names)))
+        .await
+        .unwrap_or_else(|_| Err(KrafkaError::timeout("reading the leaders of partitions")));
+    let mut routed: HashMap<String, Led<'_>> = HashMap::new();
+    let mut failed = Vec::new();
+    for (topic, partition) in partitions {
+        let connection = match &refreshed {
+            Err(error) => Err(error.clone()),
+            Ok(()) if metadata.topic_arc(topic).is_some_and(|known| known.partition(partition).is_none()) => {
+                Err(KrafkaError::broker(ErrorCode::UnknownTopicOrPartition, "the topic has no such partition"))
+            }
+            Ok(()) => timeout_at(deadline, metadata.get_leader_connection(topic, partition))
+                .await
+                .unwrap_or_else(|_| Err(KrafkaError::timeout("connecting to the partition's leader"))),
+        };
+        match connection {
+            Ok(connection) => {
+                let address = connection.address().to_owned();
+                routed.entry(address).or_insert_with(|| (connection, Vec::new())).1.push((topic, partition));
+            }
+            Err(error) => failed.push(((topic, partition), error)),
+        }
+    }
+    (routed.into_values().collect(), failed)
+}
+
+/// Sends one request and reads its response.
+pub(super) async fn exchange<Response: VersionedDecode>(
+    connection: &BrokerConnection,
+    versions: Versions,
+    request: &impl VersionedEncode,
+    deadline: Instant,
+) -> KrafkaResult<Response> {
+    let Versions { api, min, max } = versions;
+    let version = connection.negotiate_api_version(api, max, min).ok_or_else(|| {
+        KrafkaError::protocol_kind(
+            ProtocolErrorKind::UnknownApiVersion,
+            format!("broker {} has no {api:?} between v{min} and v{max}", connection.address()),
+        )
+    })?;
+    let response = connection.send_request(api, version, |buffer| request.encode_versioned(version, buffer));
+    let mut response = timeout_at(deadline, response)
+        .await
+        .unwrap_or_else(|_| Err(KrafkaError::timeout(format!("{api:?} sent and not answered"))))?;
+    Response::decode_versioned(version, &mut response)
+}
+
+/// An item's error code as a result.
+pub(super) fn answer(code: ErrorCode, message: Option<String>) -> KrafkaResult<()> {
+    if code.is_ok() { Ok(()) } else { Err(KrafkaError::broker(code, message.unwrap_or_else(|| format!("{code:?}")))) }
+}
+
+/// Time left, as requests carry it for the broker.
+pub(super) fn remaining_ms(deadline: Instant) -> i32 {
+    let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+    i32::try_from(left).unwrap_or(i32::MAX)
+}

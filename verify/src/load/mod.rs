@@ -1,0 +1,44 @@
+//! The load driver: a bounded, seeded mix of operations over HTTP, and what came of it.
+
+mod drive;
+mod plan;
+mod report;
+
+pub use drive::{Outcome, drive};
+pub use plan::{Funds, Operation, Planner};
+pub use report::describe;
+
+use std::time::Duration;
+
+/// The most wallets and operations that one run may be asked for.
+pub const MOST_WALLETS: u32 = 100_000;
+/// The most operations.
+pub const MOST_OPERATIONS: u64 = 10_000_000;
+/// The most workers.
+pub const MOST_WORKERS: u32 = 1_000;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Wallets to open, 1 to [`MOST_WALLETS`].
+    pub wallets: u32,
+    /// Operations on them, up to [`MOST_OPERATIONS`].
+    pub operations: u64,
+    /// Connections that work at the same time, 1 to [`MOST_WORKERS`].
+    pub workers: u32,
+    /// Decides which operations a worker makes.
+    pub seed: u64,
+    /// Prefix of the run's wallet ids and idempotency keys: another one for each run, so that a run may be repeated on a cluster.
+    pub run: String,
+    /// When the run ends, finished or not, from its start.
+    pub deadline: Duration,
+    /// Whether to print progress to standard error.
+    pub progress: bool,
+}
+
+impl Options {
+    /// The id of the run's `index`th wallet.
+    pub fn wallet(&self, index: usize) -> String {
+        format!("{}-{index}", self.run)
+    }
+}

@@ -1,0 +1,2 @@
+//! `hack/load`.
+fn main() {}

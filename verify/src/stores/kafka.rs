@@ -1,0 +1,145 @@
+//! A topic from its beginning to its end, as a read_committed consumer sees it, and what a group has left to read of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+};
+
+use super::ReadError;
+use crate::environment::Kafka;
+
+/// How long one request to Kafka may take.
+const REQUEST: Duration = Duration::from_secs(20);
+
+/// A record's bytes and place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Key; empty when there is none.
+    pub key: Vec<u8>,
+    /// Value; empty when there is none.
+    pub value: Vec<u8>,
+}
+
+/// Reads the whole topic. Blocks; the order is that of arrival, which keeps each partition's.
+pub fn read_topic(kafka: &Kafka, topic: &str, within: Duration) -> Result<Vec<Record>, ReadError> {
+    let consumer = consumer(kafka, "tidegate-verify")?;
+    let partitions = partitions(&consumer, topic)?;
+    let mut assignment = TopicPartitionList::new();
+    for &partition in &partitions {
+        assignment
+            .add_partition_offset(topic, partition, Offset::Beginning)
+            .map_err(failed(|| format!("choosing partition {partition} of {topic}")))?;
+    }
+    consumer.assign(&assignment).map_err(failed(|| format!("assigning {topic}")))?;
+
+    let ends = Instant::now() + within;
+    let mut records = Vec::new();
+    let mut unfinished: BTreeSet<i32> = partitions.into_iter().collect();
+    while !unfinished.is_empty() {
+        if Instant::now() >= ends {
+            return Err(ReadError::Slow { topic: topic.into(), seconds: within.as_secs(), read: records.len() });
+        }
+        match consumer.poll(Duration::from_millis(200)) {
+            None => {}
+            Some(Ok(message)) => records.push(Record {
+                partition: message.partition(),
+                offset: message.offset(),
+                key: message.key().unwrap_or_default().to_vec(),
+                value: message.payload().unwrap_or_default().to_vec(),
+            }),
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(unfinished.remove(&partition)),
+            // A broker that is restarted under the reader: librdkafka reconnects, the deadline decides.
+            Some(Err(error)) if transient(&error) => {}
+            Some(Err(error)) => return Err(failed(|| format!("reading {topic}"))(error)),
+        }
+    }
+    Ok(records)
+}
+
+/// The next offset that a group has committed for each partition of a topic; absent where it has none.
+pub fn committed_offsets(kafka: &Kafka, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, ReadError> {
+    let consumer = consumer(kafka, group)?;
+    let mut asked = TopicPartitionList::new();
+    for partition in partitions(&consumer, topic)? {
+        asked.add_partition(topic, partition);
+    }
+    let offsets = consumer
+        .committed_offsets(asked, REQUEST)
+        .map_err(failed(|| format!("asking for the offsets of group {group} on {topic}")))?;
+    Ok(offsets
+        .elements()
+        .iter()
+        .filter_map(|element| match element.offset() {
+            Offset::Offset(next) => Some((element.partition(), next)),
+            _ => None,
+        })
+        .collect())
+}
+
+/// How many of the records a group that has committed `offsets` has not read: markers of transactions are no records.
+pub fn unread(records: &[Record], offsets: &BTreeMap<i32, i64>) -> usize {
+    records.iter().filter(|record| offsets.get(&record.partition).is_none_or(|&next| record.offset >= next)).count()
+}
+
+fn consumer(kafka: &Kafka, group: &str) -> Result<BaseConsumer, ReadError> {
+    kafka
+        .client_config()
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("allow.auto.create.topics", "false")
+        .create()
+        .map_err(failed(|| "building a Kafka consumer".into()))
+}
+
+fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>, ReadError> {
+    let metadata =
+        consumer.fetch_metadata(Some(topic), REQUEST).map_err(failed(|| format!("asking for topic {topic}")))?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    Ok(found.map(|found| found.partitions().iter().map(|partition| partition.id()).collect()).unwrap_or_default())
+}
+
+fn transient(error: &KafkaError) -> bool {
+    use rdkafka::types::RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::OperationTimedOut
+                | Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::Resolve
+        )
+    )
+}
+
+fn failed(doing: impl FnOnce() -> String) -> impl FnOnce(KafkaError) -> ReadError {
+    move |source| ReadError::Kafka { doing: doing(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_behind_the_committed_offset_is_read_and_the_rest_is_not() {
+        let record = |partition, offset| Record { partition, offset, key: vec![], value: vec![] };
+        let records = [record(0, 0), record(0, 1), record(0, 3), record(1, 0)];
+        assert_eq!(unread(&records, &BTreeMap::new()), 4);
+        assert_eq!(unread(&records, &BTreeMap::from([(0, 3)])), 2, "offset 3, and all of partition 1");
+        assert_eq!(unread(&records, &BTreeMap::from([(0, 5), (1, 1)])), 0);
+    }
+}

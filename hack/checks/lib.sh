@@ -1,8 +1,14 @@
 # What the stages of hack/test share: counting, timing, tools at pinned versions, the cluster's environment. Sourced, not run.
 # shellcheck shell=bash
 
-CACHE=${TIDEGATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate}
-STATE=${TIDEGATE_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/tidegate}
+# shellcheck source=hack/lib/settings.sh
+. hack/lib/settings.sh
+# What these call when something is missing.
+say() { echo "$*"; }
+fail() { printf '%s\n  -> %s\n' "$1" "$2" >&2; exit 1; }
+# shellcheck source=hack/lib/tools.sh
+. hack/lib/tools.sh
+
 export CARGO_TARGET_DIR=$CACHE/cargo/dev
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 
@@ -136,9 +142,6 @@ need() {
 # The compilers and tools that building the workspace takes.
 need_rust() {
   if ! command -v cargo >/dev/null 2>&1; then
-    [ ! -x "$HOME/.cargo/bin/cargo" ] || PATH=$HOME/.cargo/bin:$PATH
-  fi
-  if ! command -v cargo >/dev/null 2>&1; then
     echo "cargo is missing: install Rust from https://rustup.rs (rust-toolchain.toml names the version) and run hack/test again" >&2
     return 1
   fi
@@ -155,16 +158,8 @@ need_cargo_deny() {
 }
 
 need_kubeconform() {
-  local root=$CACHE/tools/kubeconform-$KUBECONFORM_VERSION
-  if [ ! -x "$root/kubeconform" ]; then
-    if ! command -v go >/dev/null 2>&1; then
-      echo "go is missing: it builds kubeconform; install Go 1.24 or later and run hack/test again" >&2
-      return 1
-    fi
-    echo "building kubeconform $KUBECONFORM_VERSION (once)"
-    GOBIN=$root go install "github.com/yannh/kubeconform/cmd/kubeconform@$KUBECONFORM_VERSION" || return 1
-  fi
-  PATH=$root:$PATH
+  go_tool kubeconform "$KUBECONFORM_VERSION" github.com/yannh/kubeconform/cmd/kubeconform
+  PATH=$CACHE/tools/kubeconform-$KUBECONFORM_VERSION:$PATH
 }
 
 # The cluster of hack/up, brought up (or found up to date) once a run, and the exports of hack/env.

@@ -1,0 +1,90 @@
+# Stage charts: what Helm and kustomize render is what the API takes. Sourced by hack/test.
+# shellcheck shell=bash
+
+# API group versions that our manifests use; one that is missing here fails as a missing schema.
+API_GROUPS=(api/v1 apis/apps/v1 apis/policy/v1 apis/rbac.authorization.k8s.io/v1 apis/apiextensions.k8s.io/v1 apis/batch/v1
+  apis/coordination.k8s.io/v1 apis/networking.k8s.io/v1 apis/tidegate.dev/v1alpha1)
+
+stage_charts() {
+  need_cluster || return 1 # hack/up brings Helm and kubectl too
+  check "tools are there" need_chart_tools || return 1
+  need_chart_tools >/dev/null
+  schemas=${run_logs:?}/schemas
+  rendered=$run_logs/rendered
+  rm -rf "$schemas" "$rendered"
+  mkdir -p "$schemas" "$rendered"
+  check "schemas of the running API" write_schemas || return 1
+  kubernetes_version=$(kubectl version -o json | jq -r .serverVersion.gitVersion)
+
+  local chart folder
+  for chart in charts/*/; do
+    chart=$(basename "$chart")
+    check "helm lint $chart" helm lint --strict --quiet "charts/$chart"
+    check "chart $chart" render_chart "$chart"
+  done
+  check "chart tidegate, every value set" render_chart tidegate --namespace elsewhere --values hack/checks/tidegate-values.yaml
+  for folder in deploy/*/ deploy/overlays/*/; do
+    folder=${folder%/}
+    [ ! -f "$folder/kustomization.yaml" ] || check "kustomize $folder" render_folder "$folder"
+  done
+
+  refusal "a replica count below one" replicas --set replicas=0
+  refusal "a value that no key is called" replica --set replica=3
+  refusal "no Kafka connection" connections --set-json 'connections=null'
+  refusal "a connection without its Secret" secretName --set-json 'connections.other={}'
+  refusal "a duration without a unit" driftInterval --set-string driftInterval=60
+  refusal "a pull policy that Kubernetes does not know" pullPolicy --set image.pullPolicy=Sometimes
+}
+
+need_chart_tools() {
+  need jq jq && need kubectl kubernetes-client && need helm helm && need_kubeconform
+}
+
+write_schemas() {
+  local group file
+  for group in "${API_GROUPS[@]}"; do
+    file=$schemas/api-${group//\//_}.json
+    kubectl get --raw "/openapi/v3/$group" | jq -f hack/checks/strict-schema.jq >"$file" || return 1
+    jq -r '.components.schemas | to_entries[] | .key as $name | .value["x-kubernetes-group-version-kind"] // [] | .[]
+        | [([.kind, (.group // "" | split(".")[0]), .version] | map(select(. != "")) | join("-") | ascii_downcase), $name] | @tsv' "$file" |
+      while IFS=$'\t' read -r kind name; do
+        printf '{"$ref": "%s#/components/schemas/%s"}\n' "$(basename "$file")" "$name" >"$schemas/$kind.json"
+      done
+  done
+  echo "$(find "$schemas" -name '*.json' | wc -l) schemas"
+}
+
+# render_chart CHART ARGUMENTS...
+render_chart() {
+  local chart=$1 file
+  shift
+  file=$rendered/chart-$chart-$#.yaml
+  helm template tidegate "charts/$chart" --kube-version "$kubernetes_version" --namespace tidegate-system "$@" >"$file" && conforms "$file"
+}
+
+render_folder() {
+  local file=$rendered/${1//\//_}.yaml
+  kubectl kustomize "$1" >"$file" && conforms "$file"
+}
+
+conforms() {
+  [ -s "$1" ] || { echo "$1 is empty"; return 1; }
+  kubeconform -strict -summary -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$1"
+}
+
+# refusal WHAT WORD ARGUMENTS...: the chart's values schema refuses the arguments, and its message has the word.
+refusal() {
+  local what=$1
+  shift
+  check "the chart refuses $what" refused "$@"
+}
+
+refused() {
+  local word=$1 said
+  shift
+  if said=$(helm template tidegate charts/tidegate --kube-version "$kubernetes_version" "$@" 2>&1 >/dev/null); then
+    echo "it was taken: $*"
+    return 1
+  fi
+  grep -iF -- "$word" <<<"$said" || { echo "refused, but not for \"$word\": $said"; return 1; }
+}

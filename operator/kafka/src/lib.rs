@@ -10,6 +10,8 @@ mod code;
 mod error;
 mod metrics;
 mod model;
+#[cfg(feature = "twin")]
+pub mod twin;
 
 pub use admin::{KafkaAdmin, PerItem, WriteMode};
 pub use client::{AdminOptions, Krafka};

@@ -1,0 +1,105 @@
+//! Stories of the offsets of partitions.
+
+use std::collections::BTreeMap;
+
+use tidegate_kafka::{ErrorCode, ListedOffset, NewTopic, OffsetSpec, TopicPartition};
+
+use super::world::{World, code, created, eventually};
+
+const ALL: [OffsetSpec; 5] = [
+    OffsetSpec::Earliest,
+    OffsetSpec::Latest,
+    OffsetSpec::LastStable,
+    OffsetSpec::Timestamp(0),
+    OffsetSpec::MaxTimestamp,
+];
+
+async fn listed(world: &dyn World, key: &TopicPartition, spec: OffsetSpec) -> Option<ListedOffset> {
+    let outcome =
+        world.admin().list_offsets(&BTreeMap::from([(key.clone(), spec)])).await.remove(key).expect("an outcome");
+    outcome.unwrap_or_else(|error| panic!("{spec:?}: {error}"))
+}
+
+async fn offset(world: &dyn World, key: &TopicPartition, spec: OffsetSpec) -> Option<i64> {
+    listed(world, key, spec).await.map(|found| found.offset)
+}
+
+pub async fn an_empty_partition_begins_and_ends_at_zero(world: &dyn World) {
+    let name = world.name("good");
+    created(world, NewTopic::new(&name, 1, 3)).await;
+    let key = TopicPartition::new(&name, 0);
+
+    for spec in [OffsetSpec::Earliest, OffsetSpec::Latest, OffsetSpec::LastStable] {
+        assert_eq!(offset(world, &key, spec).await, Some(0), "{spec:?}");
+    }
+    for spec in [OffsetSpec::Timestamp(0), OffsetSpec::MaxTimestamp] {
+        assert_eq!(listed(world, &key, spec).await, None, "{spec:?}");
+    }
+}
+
+pub async fn records_are_found_by_their_time(world: &dyn World) {
+    let name = world.name("good");
+    created(world, NewTopic::new(&name, 2, 3)).await;
+    let (full, empty) = (TopicPartition::new(&name, 0), TopicPartition::new(&name, 1));
+    let noon = 1_767_268_800_000;
+    world.produce(&full, &[noon, noon + 2_000, noon + 1_000]).await;
+
+    assert_eq!(offset(world, &full, OffsetSpec::Earliest).await, Some(0));
+    assert_eq!(offset(world, &full, OffsetSpec::Latest).await, Some(3));
+    for (time, found) in [
+        (0, Some((0, noon))),
+        (noon, Some((0, noon))),
+        (noon + 1, Some((1, noon + 2_000))),
+        (noon + 2_000, Some((1, noon + 2_000))),
+        (noon + 2_001, None),
+    ] {
+        let expected = found.map(|(offset, time)| ListedOffset { offset, timestamp: Some(time) });
+        assert_eq!(listed(world, &full, OffsetSpec::Timestamp(time)).await, expected, "at {time}");
+    }
+    let latest = listed(world, &full, OffsetSpec::MaxTimestamp).await;
+    assert_eq!(latest, Some(ListedOffset { offset: 1, timestamp: Some(noon + 2_000) }));
+
+    let both = BTreeMap::from([(full.clone(), OffsetSpec::Latest), (empty.clone(), OffsetSpec::MaxTimestamp)]);
+    let outcomes = world.admin().list_offsets(&both).await;
+    assert_eq!(outcomes[&full], Ok(Some(ListedOffset { offset: 3, timestamp: None })));
+    assert_eq!(outcomes[&empty], Ok(None));
+}
+
+pub async fn an_open_transaction_holds_the_last_stable_offset_back(world: &dyn World) {
+    let name = world.name("good");
+    created(world, NewTopic::new(&name, 1, 3)).await;
+    let key = TopicPartition::new(&name, 0);
+    let noon = 1_767_268_800_000;
+    world.produce(&key, &[noon, noon]).await;
+
+    world.open_transaction(&key, &[noon, noon, noon]).await;
+    assert_eq!(offset(world, &key, OffsetSpec::LastStable).await, Some(2));
+    assert_eq!(offset(world, &key, OffsetSpec::Latest).await, Some(5));
+
+    world.commit_transaction(&key).await;
+    eventually("the marker", || async {
+        // The commit's marker takes an offset: this is why lag in records may count what no consumer ever sees.
+        match (offset(world, &key, OffsetSpec::LastStable).await, offset(world, &key, OffsetSpec::Latest).await) {
+            (Some(6), Some(6)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+pub async fn a_partition_that_does_not_exist_is_unknown_to_every_kind_of_lookup(world: &dyn World) {
+    let name = world.name("good");
+    created(world, NewTopic::new(&name, 1, 3)).await;
+    let (there, beyond, nowhere) =
+        (TopicPartition::new(&name, 0), TopicPartition::new(&name, 7), TopicPartition::new(world.name("none"), 0));
+
+    for spec in ALL {
+        let wanted = [&there, &beyond, &nowhere].map(|key| (key.clone(), spec)).into();
+        let outcomes = world.admin().list_offsets(&wanted).await;
+
+        assert!(outcomes[&there].is_ok(), "{spec:?}: {:?}", outcomes[&there]);
+        for key in [&beyond, &nowhere] {
+            assert_eq!(code(&outcomes[key]), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "{spec:?}: {:?}", outcomes[key]);
+        }
+    }
+}

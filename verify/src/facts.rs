@@ -41,14 +41,34 @@ pub struct Published {
 pub struct Entry {
     /// The business transaction.
     pub transaction: String,
-    /// A wallet's id, or the name of an account outside the wallets.
+    /// A wallet's id, or the name of an account of the ledger's own.
     pub account: String,
-    /// Whether the account is a wallet.
-    pub is_wallet: bool,
+    /// What that account is.
+    pub kind: AccountKind,
     /// Currency of the amount.
     pub currency: String,
     /// What it adds to the account, in minor units: a credit is positive, a debit negative.
     pub amount: i64,
+}
+
+/// What an account of the ledger is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountKind {
+    /// A wallet.
+    Wallet,
+    /// The world outside, which deposits come from and withdrawals go to.
+    External,
+    /// Between the two wallets of a transfer; empty once both events are booked.
+    Transit,
+}
+
+/// How far a projection has come with a wallet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The wallet.
+    pub wallet: String,
+    /// The last version that was applied.
+    pub version: i64,
 }
 
 /// A wallet as one of the tables that hold a row a wallet says it is.
@@ -73,6 +93,8 @@ pub struct Facts {
     pub published: Vec<Published>,
     /// The ledger projection.
     pub ledger: Vec<Entry>,
+    /// How far the ledger projection has come.
+    pub ledger_seen: Vec<Seen>,
     /// The read model projection.
     pub read_model: Vec<Balance>,
     /// The balances that commands decide on.

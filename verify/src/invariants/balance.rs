@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::Facts;
+use crate::facts::{AccountKind, Facts};
 
 pub(super) fn violations(facts: &Facts) -> Vec<String> {
     let mut found = Vec::new();
     unbalanced_transactions(facts, &mut found);
+    money_in_transit(facts, &mut found);
     unbalanced_currencies(facts, &mut found);
     if !facts.overdraft_allowed {
         overdrafts(facts, &mut found);
@@ -26,13 +27,26 @@ fn unbalanced_transactions(facts: &Facts, found: &mut Vec<String>) {
     }
 }
 
-/// Wallets' balances, as commands see them, and the external accounts of the ledger: money that is in a wallet came from outside.
+/// With everything applied, a transfer has left one wallet and entered another: nothing of it is in between.
+fn money_in_transit(facts: &Facts, found: &mut Vec<String>) {
+    let mut sums: BTreeMap<(&str, &str), i128> = BTreeMap::new();
+    for entry in facts.ledger.iter().filter(|entry| entry.kind == AccountKind::Transit) {
+        *sums.entry((&entry.transaction, &entry.currency)).or_default() += i128::from(entry.amount);
+    }
+    for ((transaction, currency), sum) in sums {
+        if sum != 0 {
+            found.push(format!("{sum} {currency} of transaction {transaction} never arrived"));
+        }
+    }
+}
+
+/// Wallets' balances, as commands see them, and the other accounts of the ledger: money that is in a wallet came from outside.
 fn unbalanced_currencies(facts: &Facts, found: &mut Vec<String>) {
     let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
     for balance in &facts.command_state {
         *sums.entry(&balance.currency).or_default() += i128::from(balance.amount);
     }
-    for entry in facts.ledger.iter().filter(|entry| !entry.is_wallet) {
+    for entry in facts.ledger.iter().filter(|entry| entry.kind != AccountKind::Wallet) {
         *sums.entry(&entry.currency).or_default() += i128::from(entry.amount);
     }
     for (currency, sum) in sums {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::{Balance, Facts};
+use crate::facts::{AccountKind, Balance, Facts};
 
 pub(super) fn violations(facts: &Facts) -> Vec<String> {
     let mut found = Vec::new();
@@ -57,7 +57,7 @@ fn ledger(facts: &Facts, fold: &BTreeMap<&str, Balance>, found: &mut Vec<String>
         let transaction = event.transaction.as_deref().unwrap_or("(none)");
         moved.entry((&event.wallet, transaction)).or_default().0 += i128::from(event.effect);
     }
-    for entry in facts.ledger.iter().filter(|entry| entry.is_wallet) {
+    for entry in facts.ledger.iter().filter(|entry| entry.kind == AccountKind::Wallet) {
         if !fold.contains_key(entry.account.as_str()) {
             found.push(format!("the ledger books on wallet {}, which is not in the log", entry.account));
         }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::facts::{Balance, Entry, Event, Published};
+use crate::facts::{AccountKind, Balance, Entry, Event, Published, Seen};
 
 fn event(id: u128, wallet: &str, version: i64, kind: &str, effect: i64, transaction: Option<&str>) -> Event {
     Event {
@@ -21,7 +21,11 @@ fn entry(transaction: &str, account: &str, amount: i64) -> Entry {
     Entry {
         transaction: transaction.into(),
         account: account.into(),
-        is_wallet: account != "external",
+        kind: match account {
+            "external" => AccountKind::External,
+            "transit" => AccountKind::Transit,
+            _ => AccountKind::Wallet,
+        },
         currency: "EUR".into(),
         amount,
     }
@@ -57,8 +61,11 @@ fn history() -> Facts {
             entry("t1", "external", -1000),
             entry("t1", "ada", 1000),
             entry("t2", "ada", -400),
+            entry("t2", "transit", 400),
+            entry("t2", "transit", -400),
             entry("t2", "bob", 400),
         ],
+        ledger_seen: vec![Seen { wallet: "ada".into(), version: 3 }, Seen { wallet: "bob".into(), version: 2 }],
         read_model: vec![row("ada", 3, 600), row("bob", 2, 400)],
         command_state: vec![row("ada", 3, 600), row("bob", 2, 400)],
         overdraft_allowed: false,
@@ -86,6 +93,13 @@ fn money_from_nowhere_is_seen_in_the_transaction_and_in_the_sum() {
     assert_eq!(numbers, [1]);
     assert!(said.contains("transaction t1 sum to 1 EUR"), "{said}");
     assert!(said.contains("external accounts sum to 1 EUR"), "{said}");
+}
+
+#[test]
+fn a_transfer_that_left_one_wallet_and_never_reached_the_other_is_seen_though_the_books_balance() {
+    let (numbers, said) = broken(|facts| facts.ledger.truncate(4));
+    assert_eq!(numbers, [1, 4], "{said}");
+    assert!(said.contains("400 EUR of transaction t2 never arrived"), "{said}");
 }
 
 #[test]
@@ -162,6 +176,7 @@ fn a_gap_in_a_wallets_versions_is_seen_in_the_event_store_and_on_the_topic() {
         }
         facts.read_model[0].version = 4;
         facts.command_state[0].version = 4;
+        facts.ledger_seen[0].version = 4;
     });
     assert_eq!(numbers, [3], "{said}");
     assert!(said.contains("the event store's wallet ada has version 4 where 3 belongs"), "{said}");
@@ -208,7 +223,7 @@ fn a_read_model_that_applied_an_event_twice_is_not_the_fold() {
 #[test]
 fn a_wallet_that_the_read_model_does_not_have_is_named() {
     let (numbers, said) = broken(|facts| drop(facts.read_model.pop()));
-    assert_eq!(numbers, [4], "{said}");
+    assert_eq!(numbers, [3, 4], "{said}");
     assert!(said.contains("wallet bob is in the log but not in the read model"), "{said}");
 }
 
@@ -217,6 +232,13 @@ fn a_transaction_booked_twice_in_the_ledger_is_seen_though_it_balances() {
     let (numbers, said) = broken(|facts| facts.ledger.extend([entry("t2", "ada", -400), entry("t2", "bob", 400)]));
     assert_eq!(numbers, [4], "{said}");
     assert!(said.contains("transaction t2 moves -400 on wallet ada by the log, but -800 by the ledger"), "{said}");
+}
+
+#[test]
+fn a_ledger_that_stopped_at_an_earlier_version_is_seen() {
+    let (numbers, said) = broken(|facts| facts.ledger_seen[1].version = 1);
+    assert_eq!(numbers, [3], "{said}");
+    assert!(said.contains("wallet bob is at version 1 in the ledger and at 2 in the event store"), "{said}");
 }
 
 #[test]

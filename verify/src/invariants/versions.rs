@@ -1,8 +1,8 @@
-//! Invariant 3: in the event store, on the topic in the order of its partitions, and in both tables that hold a row a wallet.
+//! Invariant 3: in the event store, on the topic in the order of its partitions, and in the tables that hold a row a wallet.
 
 use std::collections::BTreeMap;
 
-use crate::facts::{Event, Facts, Published};
+use crate::facts::{Balance, Event, Facts, Published};
 
 pub(super) fn violations(facts: &Facts) -> Vec<String> {
     let mut found = Vec::new();
@@ -11,18 +11,33 @@ pub(super) fn violations(facts: &Facts) -> Vec<String> {
         gapless(&format!("the event store's wallet {wallet}"), events, &mut found);
     }
     topic(&facts.published, &mut found);
-    for (table, rows) in [("read model", &facts.read_model), ("command state", &facts.command_state)] {
-        for row in rows {
-            let last = committed.get(row.wallet.as_str()).and_then(|events| events.last()).map_or(0, |e| e.version);
-            if row.version != last {
-                found.push(format!(
-                    "wallet {} is at version {} in the {table} and at {last} in the event store",
-                    row.wallet, row.version
-                ));
-            }
-        }
+    let rows = |balances: &[Balance]| balances.iter().map(|row| (row.wallet.clone(), row.version)).collect();
+    let ledger = facts.ledger_seen.iter().map(|row| (row.wallet.clone(), row.version)).collect();
+    for (table, versions) in
+        [("read model", rows(&facts.read_model)), ("command state", rows(&facts.command_state)), ("ledger", ledger)]
+    {
+        last_versions(table, &versions, &committed, &mut found);
     }
     found
+}
+
+/// Each wallet of the event store is in the table, at its last version.
+fn last_versions(
+    table: &str,
+    versions: &BTreeMap<String, i64>,
+    committed: &BTreeMap<&str, Vec<&Event>>,
+    found: &mut Vec<String>,
+) {
+    for (wallet, events) in committed {
+        let last = events.last().map_or(0, |event| event.version);
+        let seen = versions.get(*wallet).copied().unwrap_or(0);
+        if seen != last {
+            found.push(format!("wallet {wallet} is at version {seen} in the {table} and at {last} in the event store"));
+        }
+    }
+    for (wallet, version) in versions.iter().filter(|(wallet, _)| !committed.contains_key(wallet.as_str())) {
+        found.push(format!("wallet {wallet} is at version {version} in the {table} but not in the event store"));
+    }
 }
 
 /// Events of each wallet, by version.

@@ -6,6 +6,8 @@ mod groups;
 mod link;
 mod offsets;
 mod raw;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 use std::{

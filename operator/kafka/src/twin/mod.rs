@@ -1,11 +1,13 @@
 //! A cluster in memory that answers as Kafka does, for unit tests of whoever calls [`KafkaAdmin`].
 //!
-//! Three files: what it answers (here, with `state` and `configs`), what happens to a cluster besides us (`world`: edits with
+//! In three parts: what it answers (here, with `state` and `configs`), what happens to a cluster besides us (`world`: edits with
 //! a CLI, records, groups, brokers that stop), and what tests need (`faults`: failures to come, calls that were made).
 
 mod configs;
 mod faults;
 mod state;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::{

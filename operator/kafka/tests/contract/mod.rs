@@ -7,7 +7,7 @@ pub mod configs;
 pub mod groups;
 pub mod offsets;
 pub mod topics;
-mod world;
+pub mod world;
 
 pub use world::{World, run, unique_prefix};
 

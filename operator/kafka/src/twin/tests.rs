@@ -1,11 +1,10 @@
 //! What the twin does for the tests of others, beyond the contract: failures to order, calls to count, brokers to stop.
-#![allow(clippy::expect_used)] // the tests' helpers are tests too
 
 use std::collections::BTreeMap;
 
-use tidegate_kafka::{
-    AdminError, Api, ConfigChange, ErrorClass, ErrorCode, KafkaAdmin, NewTopic, Partition, WriteMode,
-    twin::{Fault, Twin},
+use super::{Fault, Twin};
+use crate::{
+    AdminError, Api, ConfigChange, ConfigSource, ErrorClass, ErrorCode, KafkaAdmin, NewTopic, Partition, WriteMode,
 };
 
 async fn with_topic(name: &str) -> Twin {
@@ -130,5 +129,5 @@ async fn an_edit_by_somebody_else_shows_as_the_topics_own() {
     let configs =
         twin.describe_configs(&names(&["orders"])).await.remove("orders").expect("an outcome").expect("known");
     assert_eq!(configs["retention.ms"].value.as_deref(), Some("5"));
-    assert_eq!(configs["retention.ms"].source, tidegate_kafka::ConfigSource::Topic);
+    assert_eq!(configs["retention.ms"].source, ConfigSource::Topic);
 }

@@ -1,0 +1,250 @@
+//! The contract of `KafkaAdmin`, kept by a real cluster, and what only a real one can show: who it lets in, and that the
+//! twin knows its configuration keys. Needs the cluster of hack/up: `eval "$(hack/env)"`.
+#![allow(clippy::expect_used)] // the stories' helpers are tests too
+
+mod contract;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use contract::{World, contract};
+use krafka::{
+    Kafka, Record,
+    admin::{AlterConsumerGroupOffsetsOptions, DeleteConsumerGroupsOptions},
+    auth::{AuthConfig, TlsConfig},
+    consumer::GroupProtocol,
+    producer::TransactionalProducer,
+};
+use tidegate_kafka::{
+    AdminError, AdminOptions, Api, ConfigSource, ErrorClass, ErrorCode, GroupKind, KafkaAdmin, Krafka, NewTopic,
+    Outcome, RequestMetrics, TopicConfig, TopicPartition, WriteMode, twin::Twin,
+};
+use tidegate_settings::binding::{KafkaConnection, KafkaSecurity, ScramMechanism, Secret};
+use tokio::{
+    sync::{Mutex, oneshot},
+    task::JoinHandle,
+};
+
+contract!(cluster);
+
+struct Cluster {
+    admin: Krafka,
+    prefix: String,
+    /// The hands of others.
+    others: Kafka,
+    transaction: Mutex<Option<TransactionalProducer>>,
+    members: Mutex<HashMap<String, Membership>>,
+}
+
+/// A consumer that runs until it is told to leave.
+struct Membership {
+    leave: oneshot::Sender<()>,
+    member: JoinHandle<()>,
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set; this test needs the cluster of hack/up: eval \"$(hack/env)\""))
+}
+
+fn mechanism() -> ScramMechanism {
+    let name = std::env::var("KAFKA_SASL_MECHANISM").unwrap_or_else(|_| "SCRAM-SHA-512".to_owned());
+    ScramMechanism::from_name(&name).expect("KAFKA_SASL_MECHANISM is a SCRAM mechanism")
+}
+
+/// The connection of hack/env, with a password and authorities of the caller's choice.
+fn connection(password: &str, ca_file: Option<&str>) -> KafkaConnection {
+    KafkaConnection {
+        bootstrap_servers: variable("KAFKA_BOOTSTRAP_SERVERS"),
+        security: KafkaSecurity::SaslSsl {
+            mechanism: mechanism(),
+            username: variable("KAFKA_ADMIN_USERNAME"),
+            password: Secret::new(password),
+            ca_file: ca_file.map(Into::into),
+        },
+    }
+}
+
+fn trusted() -> KafkaConnection {
+    connection(&variable("KAFKA_ADMIN_PASSWORD"), Some(&variable("KAFKA_CA_FILE")))
+}
+
+async fn cluster() -> Cluster {
+    let (user, password) = (variable("KAFKA_ADMIN_USERNAME"), variable("KAFKA_ADMIN_PASSWORD"));
+    let auth = match mechanism() {
+        ScramMechanism::Sha256 => AuthConfig::sasl_scram_sha256(user, password),
+        ScramMechanism::Sha512 => AuthConfig::sasl_scram_sha512(user, password),
+    };
+    let others = Kafka::builder(variable("KAFKA_BOOTSTRAP_SERVERS"))
+        .security(auth.with_tls(TlsConfig::new().with_ca_cert(variable("KAFKA_CA_FILE"))))
+        .connect()
+        .await
+        .expect("the cluster of hack/env is reachable");
+    Cluster {
+        admin: Krafka::new(trusted(), AdminOptions::default(), RequestMetrics::default()),
+        prefix: contract::unique_prefix(),
+        others,
+        transaction: Mutex::new(None),
+        members: Mutex::new(HashMap::new()),
+    }
+}
+
+fn record(partition: &TopicPartition, time: i64) -> Record {
+    Record::new(&partition.topic, "a record").partition(partition.partition).timestamp(time)
+}
+
+#[async_trait]
+impl World for Cluster {
+    fn admin(&self) -> &dyn KafkaAdmin {
+        &self.admin
+    }
+
+    fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    async fn produce(&self, partition: &TopicPartition, times: &[i64]) {
+        let producer = self.others.producer().build().await.expect("a producer");
+        for time in times {
+            let written = producer.send(record(partition, *time)).await.expect("the record is written");
+            assert!(written.is_persisted(), "{written:?}");
+        }
+        producer.close().await.expect("the producer closes");
+    }
+
+    async fn open_transaction(&self, partition: &TopicPartition, times: &[i64]) {
+        let producer = self.others.producer().build_transactional(self.name("transaction")).await.expect("a producer");
+        producer.begin().expect("a transaction begins");
+        for time in times {
+            let written = producer.send(record(partition, *time)).await.expect("the record is written");
+            assert!(written.is_persisted(), "{written:?}");
+        }
+        *self.transaction.lock().await = Some(producer);
+    }
+
+    async fn commit_transaction(&self, _: &TopicPartition) {
+        let producer = self.transaction.lock().await.take().expect("a transaction is open");
+        producer.commit().await.expect("the transaction commits");
+        producer.close().await.expect("the producer closes");
+    }
+
+    async fn commit(&self, group: &str, partition: &TopicPartition, offset: i64) {
+        let key = krafka::admin::TopicPartition::new(&partition.topic, partition.partition);
+        let options = AlterConsumerGroupOffsetsOptions::default();
+        let outcomes = self.others.admin().alter_consumer_group_offsets(group, [(key, offset)], options).await;
+        assert!(outcomes.as_ref().is_ok_and(|partitions| partitions.values().all(Result::is_ok)), "{outcomes:?}");
+    }
+
+    async fn join(&self, group: &str, kind: GroupKind, topic: &str, _: i32) {
+        let protocol = if kind == GroupKind::Classic { GroupProtocol::Classic } else { GroupProtocol::Consumer };
+        let consumer = self.others.consumer(group).group_protocol(protocol).build().await.expect("a consumer");
+        let consumer = Arc::new(consumer);
+        consumer.subscribe([topic]).await.expect("it subscribes");
+        let (leave, left) = oneshot::channel();
+        let member = tokio::spawn(async move {
+            tokio::select! {
+                _ = left => {}
+                end = async { while let Ok(Some(_)) = consumer.recv().await {} } => end,
+            }
+            consumer.close().await.expect("it leaves");
+        });
+        self.members.lock().await.insert(group.to_owned(), Membership { leave, member });
+    }
+
+    async fn leave(&self, group: &str) {
+        if let Some(Membership { leave, member }) = self.members.lock().await.remove(group) {
+            let _ = leave.send(());
+            member.await.expect("it left");
+        }
+    }
+
+    async fn remove_groups(&self) {
+        let groups: Vec<String> = self.members.lock().await.keys().cloned().collect();
+        for group in groups {
+            self.leave(&group).await;
+        }
+        // Most stories have none, and a group that is gone already is as good.
+        let options = DeleteConsumerGroupsOptions::default();
+        let _ = self.others.admin().delete_consumer_groups([self.name("group")], options).await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_an_authentication_failure_and_no_secret_is_told() {
+    let admin = Krafka::new(
+        connection("not-the-password", Some(&variable("KAFKA_CA_FILE"))),
+        AdminOptions::default(),
+        RequestMetrics::default(),
+    );
+
+    let error = admin.cluster().await.expect_err("the broker refuses");
+
+    assert!(matches!(error, AdminError::Authentication { .. }), "{error:?}");
+    assert_eq!((error.code(), error.class()), (Some(ErrorCode::SASL_AUTHENTICATION_FAILED), ErrorClass::Connection));
+    let shown = format!("{error} {error:?} {admin:?}");
+    assert!(!shown.contains("not-the-password"), "{shown}");
+    let outcomes = admin.describe_topics(&["any".to_owned()]).await;
+    assert_eq!(outcomes["any"].as_ref().map_err(AdminError::code), Err(Some(ErrorCode::SASL_AUTHENTICATION_FAILED)));
+}
+
+#[tokio::test]
+async fn a_broker_whose_certificate_we_do_not_trust_is_refused_by_us() {
+    let admin = Krafka::new(
+        connection(&variable("KAFKA_ADMIN_PASSWORD"), None), // public authorities only: none signed the broker's
+        AdminOptions::default(),
+        RequestMetrics::default(),
+    );
+
+    let error = admin.cluster().await.expect_err("we refuse");
+
+    assert!(matches!(error, AdminError::Tls { .. }), "{error:?}");
+    assert_eq!(error.class(), ErrorClass::Connection);
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_what_became_of_them() {
+    let metrics = RequestMetrics::default();
+    let admin = Krafka::new(trusted(), AdminOptions::default(), metrics.clone());
+    let nowhere = format!("{}-none", contract::unique_prefix());
+
+    admin.cluster().await.expect("the cluster answers");
+    assert!(admin.describe_topics(std::slice::from_ref(&nowhere)).await[&nowhere].is_err());
+
+    assert_eq!(metrics.count(Api::DescribeCluster, Outcome::Ok), 1);
+    assert_eq!(metrics.count(Api::DescribeTopics, Outcome::Refused), 1);
+    assert_eq!(metrics.count(Api::DescribeTopics, Outcome::Ok), 0);
+}
+
+#[tokio::test]
+async fn the_twin_knows_the_same_configuration_keys_and_defaults() {
+    contract::run(cluster().await, |world| {
+        Box::pin(async move {
+            let name = world.name("good");
+            contract::world::created(world, NewTopic::new(&name, 1, 3)).await;
+            let twin = Twin::new();
+            twin.create_topics(&[NewTopic::new(&name, 1, 3)], WriteMode::Apply).await[&name].clone().expect("created");
+
+            let real = configs(world.admin(), &name).await;
+            let imagined = configs(&twin, &name).await;
+
+            assert_eq!(imagined.keys().collect::<BTreeSet<_>>(), real.keys().collect::<BTreeSet<_>>());
+            // What the broker's own settings say differs from cluster to cluster; Kafka's defaults do not.
+            let defaults = |config: &TopicConfig| -> BTreeMap<String, Option<String>> {
+                config
+                    .iter()
+                    .filter(|(key, _)| real[*key].source == ConfigSource::Default)
+                    .map(|(key, entry)| (key.clone(), entry.value.clone()))
+                    .collect()
+            };
+            assert_eq!(defaults(&imagined), defaults(&real));
+        })
+    })
+    .await;
+}
+
+async fn configs(admin: &dyn KafkaAdmin, name: &str) -> TopicConfig {
+    admin.describe_configs(&[name.to_owned()]).await.remove(name).expect("an outcome").expect("the topic is known")
+}

@@ -41,6 +41,23 @@ pub struct Outcome {
     pub balances: Vec<i64>,
 }
 
+impl Outcome {
+    /// Of a run that has not begun.
+    pub fn nothing() -> Self {
+        Self {
+            opened: 0,
+            succeeded: 0,
+            failed: 0,
+            retries: 0,
+            failures: vec![],
+            out_of_time: false,
+            took: Duration::ZERO,
+            latency: empty_histogram(),
+            balances: vec![],
+        }
+    }
+}
+
 struct Shared {
     api: WalletApi,
     options: Options,

@@ -1,6 +1,11 @@
 //! Readers of the real stores: they fetch, they do not judge.
 
 pub mod kafka;
+pub mod postgres;
+mod settle;
+mod wallet;
+
+pub use settle::{GROUPS, Reading, TOPIC, settle};
 
 /// Why a store could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -51,4 +56,7 @@ pub enum ReadError {
         /// What is wrong with it.
         what: String,
     },
+    /// A reader ended before its time.
+    #[error("a reader ended: {0}")]
+    Interrupted(String),
 }

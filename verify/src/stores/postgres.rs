@@ -1,0 +1,144 @@
+//! The wallet's tables, all in one snapshot.
+
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection, Row, postgres::PgRow};
+
+use super::{ReadError, wallet};
+use crate::facts::{AccountKind, Balance, Entry, Event, Facts, Seen};
+
+/// How far the parts have come: all equal once nothing is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Events that are committed.
+    pub committed: i64,
+    /// Events that the read model has applied.
+    pub read_model: i64,
+    /// Events that the ledger has applied.
+    pub ledger: i64,
+}
+
+impl Progress {
+    /// Whether both projections have applied every committed event.
+    pub fn is_settled(self) -> bool {
+        self.committed == self.read_model && self.committed == self.ledger
+    }
+}
+
+/// Connects to the database.
+pub async fn connect(url: &str) -> Result<PgConnection, ReadError> {
+    let connecting = tokio::time::timeout(Duration::from_secs(15), PgConnection::connect(url));
+    let connected = connecting.await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut));
+    connected.map_err(failed("connecting to the wallet's database"))
+}
+
+/// How far the projections have come.
+pub async fn progress(connection: &mut PgConnection) -> Result<Progress, ReadError> {
+    let doing = "asking how far the projections are";
+    let row = sqlx::query(
+        "SELECT (SELECT coalesce(sum(version), 0)::bigint FROM wallet_state) AS committed,
+                (SELECT coalesce(sum(version), 0)::bigint FROM wallet_read_model) AS read_model,
+                (SELECT coalesce(sum(version), 0)::bigint FROM ledger_watermarks) AS ledger",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(failed(doing))?;
+    let column = |name: &str| row.try_get(name).map_err(failed(doing));
+    Ok(Progress { committed: column("committed")?, read_model: column("read_model")?, ledger: column("ledger")? })
+}
+
+/// Everything that the tables say, as of one moment. What is published is not among it.
+pub async fn facts(connection: &mut PgConnection) -> Result<Facts, ReadError> {
+    let mut snapshot = connection.begin().await.map_err(failed("beginning a snapshot"))?;
+    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        .execute(&mut *snapshot)
+        .await
+        .map_err(failed("beginning a snapshot"))?;
+    let facts = Facts {
+        committed: committed(&mut snapshot).await?,
+        published: vec![],
+        ledger: rows(&mut snapshot, "ledger_entries", LEDGER, entry).await?,
+        ledger_seen: rows(&mut snapshot, "ledger_watermarks", WATERMARKS, seen).await?,
+        read_model: rows(&mut snapshot, "wallet_read_model", READ_MODEL, balance).await?,
+        command_state: rows(&mut snapshot, "wallet_state", STATE, balance).await?,
+        overdraft_allowed: false,
+    };
+    snapshot.rollback().await.map_err(failed("ending a snapshot"))?;
+    Ok(facts)
+}
+
+const LEDGER: &str =
+    "SELECT transaction_id::text AS transaction, account, account_kind, currency, amount FROM ledger_entries";
+const WATERMARKS: &str = "SELECT wallet_id, version FROM ledger_watermarks";
+const READ_MODEL: &str = "SELECT wallet_id, version, currency, balance FROM wallet_read_model";
+const STATE: &str = "SELECT wallet_id, version, currency, balance FROM wallet_state";
+
+async fn rows<T>(
+    connection: &mut PgConnection,
+    table: &'static str,
+    query: &'static str,
+    read: fn(&PgRow) -> Result<T, sqlx::Error>,
+) -> Result<Vec<T>, ReadError> {
+    let rows = sqlx::query(query).fetch_all(connection).await.map_err(failed(table))?;
+    rows.iter().map(|row| read(row).map_err(|error| ReadError::Row { table, what: error.to_string() })).collect()
+}
+
+fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
+    let kind = match row.try_get("account_kind")? {
+        "Wallet" => AccountKind::Wallet,
+        "External" => AccountKind::External,
+        "Transit" => AccountKind::Transit,
+        other => return Err(sqlx::Error::Decode(format!("no account is of kind {other}").into())),
+    };
+    Ok(Entry {
+        transaction: row.try_get("transaction")?,
+        account: row.try_get("account")?,
+        kind,
+        currency: row.try_get("currency")?,
+        amount: row.try_get("amount")?,
+    })
+}
+
+fn seen(row: &PgRow) -> Result<Seen, sqlx::Error> {
+    Ok(Seen { wallet: row.try_get("wallet_id")?, version: row.try_get("version")? })
+}
+
+fn balance(row: &PgRow) -> Result<Balance, sqlx::Error> {
+    Ok(Balance {
+        wallet: row.try_get("wallet_id")?,
+        version: row.try_get("version")?,
+        currency: row.try_get("currency")?,
+        amount: row.try_get("balance")?,
+    })
+}
+
+async fn committed(connection: &mut PgConnection) -> Result<Vec<Event>, ReadError> {
+    let table = "wallet_events";
+    let rows = sqlx::query("SELECT wallet_id, version, event_id, event_type, data FROM wallet_events")
+        .fetch_all(connection)
+        .await
+        .map_err(failed("reading the event store"))?;
+    rows.iter()
+        .map(|row| {
+            let read = || -> Result<_, sqlx::Error> {
+                let told: wallet::Told<'_> = wallet::Told {
+                    id: row.try_get("event_id")?,
+                    wallet: row.try_get("wallet_id")?,
+                    version: row.try_get("version")?,
+                    kind: row.try_get("event_type")?,
+                    data: &row.try_get("data")?,
+                };
+                Ok(wallet::event(&told))
+            };
+            match read() {
+                Ok(Ok(event)) => Ok(event),
+                Ok(Err(what)) => Err(ReadError::Row { table, what }),
+                Err(error) => Err(ReadError::Row { table, what: error.to_string() }),
+            }
+        })
+        .collect()
+}
+
+fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> ReadError {
+    move |source| ReadError::Database { doing, source }
+}

@@ -1,9 +1,12 @@
-//! What a caller hears when there is no cluster to talk to. All else about the client is the contract suite's.
+//! What a caller hears when there is no cluster, when brokers come and go, and when they are too old. All else about the
+//! client is the contract suite's.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
 
+use krafka::testing::{ApiKey, Control, FakeBroker};
 use tidegate_settings::binding::{KafkaConnection, KafkaSecurity, ScramMechanism, Secret};
 use tokio::{net::TcpListener, time::Instant};
+use uuid::Uuid;
 
 use super::{AdminOptions, Krafka};
 use crate::{
@@ -103,4 +106,110 @@ async fn a_missing_ca_file_is_an_error_of_the_settings_and_names_the_file() {
     assert!(error.to_string().contains("/does/not/exist/ca.crt"), "{error}");
     let shown = format!("{error:?} {error} {admin:?}");
     assert!(!shown.contains("correct horse"), "no secret is shown: {shown}");
+}
+
+async fn brokers(count: usize) -> FakeBroker {
+    FakeBroker::start_cluster(count).await.expect("the fake brokers listen")
+}
+
+/// With the patience that an election takes.
+fn patient(broker: &FakeBroker) -> Krafka {
+    let connection =
+        KafkaConnection { bootstrap_servers: broker.bootstrap_servers(), security: KafkaSecurity::Plaintext };
+    Krafka::new(connection, AdminOptions::default(), RequestMetrics::default())
+}
+
+#[tokio::test]
+async fn after_every_broker_restarted_the_same_connection_reads_and_writes_again() {
+    let broker = brokers(3).await;
+    let admin = patient(&broker);
+    admin.create_topics(&[NewTopic::new("orders", 1, 1)], WriteMode::Apply).await["orders"].clone().expect("created");
+
+    for node in 0..3 {
+        broker.crash(node);
+    }
+    for node in 0..3 {
+        broker.restart(node);
+    }
+
+    let described = admin.describe_topics(&["orders".to_owned()]).await.remove("orders").expect("an outcome");
+    assert!(described.is_ok(), "reads go on: {described:?}");
+    let created = admin.create_topics(&[NewTopic::new("bills", 1, 1)], WriteMode::Apply).await;
+    assert!(created["bills"].is_ok(), "writes go on: {created:?}");
+}
+
+#[tokio::test]
+async fn a_write_goes_to_another_broker_when_the_controller_is_gone() {
+    let broker = brokers(3).await;
+    let admin = patient(&broker);
+    let create = async |name: &str| {
+        let mut created = admin.create_topics(&[NewTopic::new(name, 1, 1)], WriteMode::Apply).await;
+        created.remove(name).expect("an outcome")
+    };
+    broker.set_controller(1);
+    create("bills").await.expect("created");
+
+    broker.crash(1);
+    broker.set_controller(2);
+    // The first may still go into the connection that just broke; then nobody can say whether it arrived.
+    let outcome = match create("orders").await {
+        Err(AdminError::Unreachable { .. }) => create("orders").await,
+        outcome => outcome,
+    };
+
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert_eq!(broker.request_nodes(ApiKey::CreateTopics), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_not_repeated_behind_the_callers_back() {
+    let broker = brokers(1).await;
+    let admin = patient(&broker);
+    broker.on_once(ApiKey::CreateTopics, |_| Control::ApplyThen(Box::new(Control::Disconnect)));
+
+    let created = admin.create_topics(&[NewTopic::new("orders", 1, 1)], WriteMode::Apply).await;
+
+    assert!(matches!(created["orders"], Err(AdminError::Unreachable { .. })), "{created:?}");
+    assert_eq!(broker.request_count(ApiKey::CreateTopics), 1);
+    let described = admin.describe_topics(&["orders".to_owned()]).await;
+    assert!(described["orders"].is_ok(), "it was applied: that is for the caller to find out");
+}
+
+#[tokio::test]
+async fn a_broker_that_can_delete_by_name_only_is_not_asked_to_delete() {
+    let broker = brokers(1).await;
+    broker.set_api_versions(ApiKey::DeleteTopics, 1, 5);
+    let admin = patient(&broker);
+    let id = Uuid::from_u128(7);
+
+    let deleted = admin.delete_topics(&[id]).await;
+
+    let error = deleted[&id].as_ref().expect_err("it cannot");
+    assert!(matches!(error, AdminError::Unexpected { .. }), "{error:?}");
+    assert_eq!(broker.request_count(ApiKey::DeleteTopics), 0);
+}
+
+#[tokio::test]
+async fn many_topics_travel_in_requests_of_bounded_size() {
+    let broker = brokers(1).await;
+    let connection =
+        KafkaConnection { bootstrap_servers: broker.bootstrap_servers(), security: KafkaSecurity::Plaintext };
+    let options = AdminOptions { topics_per_request: NonZeroUsize::MIN.saturating_add(9), ..AdminOptions::default() };
+    let admin = Krafka::new(connection, options, RequestMetrics::default());
+    let topics: Vec<NewTopic> = (0..25).map(|number| NewTopic::new(format!("topic-{number}"), 1, 1)).collect();
+
+    let created = admin.create_topics(&topics, WriteMode::Apply).await;
+
+    assert!(created.len() == 25 && created.values().all(Result::is_ok), "{created:?}");
+    assert_eq!(broker.request_count(ApiKey::CreateTopics), 3);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_before_the_first_call_or_for_an_empty_one() {
+    let broker = brokers(1).await;
+    let admin = patient(&broker);
+
+    assert!(admin.describe_topics(&[]).await.is_empty());
+
+    assert_eq!(broker.requests().len(), 0);
 }

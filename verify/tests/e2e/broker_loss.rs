@@ -1,0 +1,30 @@
+//! One of the three brokers is lost under load.
+
+use crate::world::{LATER, condition, ensure, eventually, story};
+
+const BROKERS: &str = "app.kubernetes.io/name=kafka";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_is_killed_under_load_and_nothing_is_lost() {
+    story("broker", async |world| {
+        let brokers = world.pods_of("kafka", BROKERS).await;
+        let victim = "kafka-1";
+        let uid = brokers.get(victim).unwrap_or_else(|| panic!("{victim} is one of {brokers:?}"));
+        let load = world.begin_load(50, 4_000, 10).await;
+        world.load_has_committed(&load, 1_500).await;
+
+        world.kill_pod("kafka", victim).await;
+
+        world.load_ends_without_a_loss(load).await;
+        world.pods_are_ready("kafka", BROKERS, brokers.len(), &[uid]).await;
+
+        // The operator sees it too: everything Ready, and nothing left to read.
+        eventually("the wallet's status shows no lag", LATER, async || {
+            let pipeline = world.pipeline("wallet", "wallet").await?;
+            let ready = condition(&pipeline, "Ready").is_some_and(|(status, _, _)| status == "True");
+            ensure(ready && pipeline["status"]["summary"]["lagRecords"] == 0, || pipeline["status"].to_string())
+        })
+        .await;
+    })
+    .await;
+}

@@ -1,0 +1,13 @@
+//! The end-to-end stories, on the cluster of hack/up: `hack/test e2e`. Each module tells one or two; the world is what they
+//! share. They run one at a time, because some break a broker or the operator on purpose.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a step of a story that does not work ends the story")]
+
+mod broker_loss;
+mod operator_loss;
+mod pipelines;
+mod projector_loss;
+mod topics;
+mod topics_refused;
+mod wallet_path;
+mod world;

@@ -1,0 +1,21 @@
+# The steps of hack/up, in order: what each is called, what it says, what it does. Sourced, not run.
+# shellcheck shell=bash
+
+step_tools() { step tools "Tools" tools_ensure; }
+step_engine() { step engine "Docker engine" engine_ensure; }
+step_images() { step images "Node image and base image" source_images; }
+step_cluster() {
+  step images "Node image" source_images
+  step cluster "Kubernetes cluster '$CLUSTER' (kind)" cluster_ensure
+  step cluster-ready "Node and system pods Ready" cluster_ready
+}
+
+step_secrets() { step secrets "Certificate authority and passwords" secrets_ensure; }
+step_kafka() {
+  step kafka "Kafka" kafka_ensure
+  step kafka-ready "Kafka: three brokers Ready" kafka_ready
+}
+step_postgres() {
+  step postgres "PostgreSQL" postgres_ensure
+  step postgres-ready "PostgreSQL Ready" postgres_ready
+}

@@ -58,11 +58,12 @@ pub trait KafkaAdmin: fmt::Debug + Send + Sync {
     /// Consumer groups of the classic and the KIP-848 protocol alike. A group that does not exist is `GROUP_ID_NOT_FOUND`.
     async fn describe_groups(&self, ids: &[String]) -> PerItem<String, Group>;
 
-    /// What groups have committed, stable offsets only (KIP-447). A partition without a commit is absent; a group that does
-    /// not exist has committed nothing.
+    /// What groups have committed; an open transaction's offsets count when it commits. A partition without a commit is
+    /// absent; a group that does not exist has committed nothing.
     async fn committed_offsets(&self, groups: &[String]) -> PerItem<String, BTreeMap<TopicPartition, CommittedOffset>>;
 
-    /// Offsets of partitions, from their leaders. `None`: the partition holds no record that the spec describes (only
+    /// Offsets of partitions, from their leaders, in one try: one that has no leader at the moment is `LEADER_NOT_AVAILABLE`
+    /// and keeps nobody waiting. `None`: the partition holds no record that the spec describes (only
     /// [`OffsetSpec::Timestamp`] and [`OffsetSpec::MaxTimestamp`]).
     async fn list_offsets(
         &self,

@@ -80,7 +80,9 @@ async fn of_group(
     id: &str,
     deadline: Instant,
 ) -> KrafkaResult<BTreeMap<TopicPartition, CommittedOffset>> {
-    let options = ListConsumerGroupOffsetsOptions::default().require_stable(true).timeout(left(deadline));
+    // Not `require_stable`: a group whose offsets are committed in transactions is "unstable" most of the time, and krafka
+    // would wait for it. What is committed is answered either way; what is pending is not.
+    let options = ListConsumerGroupOffsetsOptions::default().timeout(left(deadline));
     let fetched = match client.admin.list_consumer_group_offsets(id, options).await {
         Ok(fetched) => fetched,
         Err(error) if code_of(&error) == Some(ErrorCode::GROUP_ID_NOT_FOUND) => return Ok(BTreeMap::new()),

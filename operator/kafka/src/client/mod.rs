@@ -248,7 +248,7 @@ impl KafkaAdmin for Krafka {
         let mut outcomes = self
             .each(api, valid, self.options.partitions_per_request, |client, keys, deadline| async move {
                 let wanted = keys.into_iter().filter_map(|key| wanted.get(&key).map(|spec| (key, *spec))).collect();
-                offsets::list(&client, wanted, deadline).await
+                Ok(offsets::list(&client, &wanted, deadline).await)
             })
             .await;
         for key in invalid {

@@ -1,11 +1,12 @@
 //! Requests that krafka's admin client cannot make, over krafka's own connections.
 //!
-//! It deletes topics by name only, drops the id of a created topic, and answers "no such record" of an offset lookup by
-//! retrying until its deadline. Its protocol layer has the messages; only the hidden `__private` module reaches it, which is
+//! It deletes topics by name only, drops the id of a created topic, and holds a whole offset lookup back, retrying until the
+//! deadline, for one partition without a leader or without a record of the wanted time. Its protocol layer has the messages; only the hidden `__private` module reaches it, which is
 //! why the version is pinned exactly and the contract suite covers each of these.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use futures::future;
 use krafka::{
     __private::{
         kafka_metadata, kafka_pool,
@@ -73,27 +74,45 @@ pub(super) async fn leaders<'a>(
     let refreshed = timeout_at(deadline, metadata.force_refresh(Some(&names)))
         .await
         .unwrap_or_else(|_| Err(KrafkaError::timeout("reading the leaders of partitions")));
-    let mut routed: HashMap<String, Led<'_>> = HashMap::new();
+    let mut led: HashMap<i32, Vec<Named<'a>>> = HashMap::new();
     let mut failed = Vec::new();
-    for (topic, partition) in partitions {
-        let connection = match &refreshed {
-            Err(error) => Err(error.clone()),
-            Ok(()) if metadata.topic_arc(topic).is_some_and(|known| known.partition(partition).is_none()) => {
-                Err(KrafkaError::broker(ErrorCode::UnknownTopicOrPartition, "the topic has no such partition"))
-            }
-            Ok(()) => timeout_at(deadline, metadata.get_leader_connection(topic, partition))
-                .await
-                .unwrap_or_else(|_| Err(KrafkaError::timeout("connecting to the partition's leader"))),
-        };
-        match connection {
-            Ok(connection) => {
-                let address = connection.address().to_owned();
-                routed.entry(address).or_insert_with(|| (connection, Vec::new())).1.push((topic, partition));
-            }
-            Err(error) => failed.push(((topic, partition), error)),
+    for named in partitions {
+        match refreshed.clone().and_then(|()| leader(kafka, named)) {
+            Ok(broker) => led.entry(broker).or_default().push(named),
+            Err(error) => failed.push((named, error)),
         }
     }
-    (routed.into_values().collect(), failed)
+    let connections = led.into_iter().map(|(broker, led)| async move {
+        let connection = timeout_at(deadline, metadata.get_broker_connection(broker))
+            .await
+            .unwrap_or_else(|_| Err(KrafkaError::timeout(format!("connecting to broker {broker}"))));
+        (connection, led)
+    });
+    let mut routed = Vec::new();
+    for (connection, led) in future::join_all(connections).await {
+        match connection {
+            Ok(connection) => routed.push((connection, led)),
+            Err(error) => failed.extend(led.into_iter().map(|named| (named, error.clone()))),
+        }
+    }
+    (routed, failed)
+}
+
+/// Who leads a partition, by the metadata at hand.
+fn leader(kafka: &Kafka, (topic, partition): Named<'_>) -> KrafkaResult<i32> {
+    let metadata = kafka_metadata(kafka);
+    match metadata.topic_arc(topic) {
+        None => {
+            let code = metadata.topic_error(topic).unwrap_or(ErrorCode::UnknownTopicOrPartition);
+            Err(KrafkaError::broker(code, format!("{code:?}")))
+        }
+        Some(known) if known.partition(partition).is_none() => {
+            Err(KrafkaError::broker(ErrorCode::UnknownTopicOrPartition, "the topic has no such partition"))
+        }
+        Some(known) => known.leader(partition).ok_or_else(|| {
+            KrafkaError::broker(ErrorCode::LeaderNotAvailable, "the partition has no leader at the moment")
+        }),
+    }
 }
 
 /// Sends one request and reads its response.

@@ -16,6 +16,8 @@ stage_charts() {
   check "schemas of the running API" write_schemas || return 1
   kubernetes_version=$(kubectl version -o json | jq -r .serverVersion.gitVersion)
 
+  check "a field that the API does not know is refused" refuses_unknown_field
+
   local chart folder
   for chart in charts/*/; do
     chart=$(basename "$chart")
@@ -46,7 +48,7 @@ write_schemas() {
     file=$schemas/api-${group//\//_}.json
     kubectl get --raw "/openapi/v3/$group" | jq -f hack/checks/strict-schema.jq >"$file" || return 1
     jq -r '.components.schemas | to_entries[] | .key as $name | .value["x-kubernetes-group-version-kind"] // [] | .[]
-        | [([.kind, (.group // "" | split(".")[0]), .version] | map(select(. != "")) | join("-") | ascii_downcase), $name] | @tsv' "$file" |
+        | [([.kind, ((.group // "") | split(".")[0] // ""), .version] | map(select(. != "")) | join("-") | ascii_downcase), $name] | @tsv' "$file" |
       while IFS=$'\t' read -r kind name; do
         printf '{"$ref": "%s#/components/schemas/%s"}\n' "$(basename "$file")" "$name" >"$schemas/$kind.json"
       done
@@ -70,6 +72,13 @@ render_folder() {
 conforms() {
   [ -s "$1" ] || { echo "$1 is empty"; return 1; }
   kubeconform -strict -summary -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$1"
+}
+
+# The checks above prove nothing unless what is wrong fails them.
+refuses_unknown_field() {
+  echo '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "right"}, "data": {"a": "b"}}' >"$rendered/right.yaml"
+  sed 's/"data"/"dota"/' "$rendered/right.yaml" >"$rendered/wrong.yaml"
+  conforms "$rendered/right.yaml" && ! conforms "$rendered/wrong.yaml"
 }
 
 # refusal WHAT WORD ARGUMENTS...: the chart's values schema refuses the arguments, and its message has the word.

@@ -213,3 +213,21 @@ async fn nothing_is_sent_before_the_first_call_or_for_an_empty_one() {
 
     assert_eq!(broker.requests().len(), 0);
 }
+
+#[tokio::test]
+async fn a_partition_without_a_leader_keeps_no_other_waiting() {
+    let broker = brokers(1).await;
+    broker.create_topic("orders", 2);
+    broker.set_leader("orders", 1, -1);
+    let admin = patient(&broker);
+    let [led, leaderless] = [0, 1].map(|index| TopicPartition::new("orders", index));
+    let wanted = BTreeMap::from([(led.clone(), OffsetSpec::Latest), (leaderless.clone(), OffsetSpec::Latest)]);
+    let started = Instant::now();
+
+    let listed = admin.list_offsets(&wanted).await;
+
+    assert!(started.elapsed() < AdminOptions::default().deadline / 5, "{:?}", started.elapsed());
+    assert!(listed[&led].is_ok(), "{listed:?}");
+    let error = listed[&leaderless].as_ref().expect_err("nobody leads it");
+    assert_eq!((error.code(), error.class()), (Some(ErrorCode::LEADER_NOT_AVAILABLE), ErrorClass::Transient));
+}

@@ -122,7 +122,8 @@ pub(super) async fn create<'a>(
         .topics
         .into_iter()
         .map(|topic| {
-            let id = topic.topic_id.map(Uuid::from_bytes).filter(|id| !id.is_nil());
+            // Kafka makes up an id when it only validates, too.
+            let id = topic.topic_id.map(Uuid::from_bytes).filter(|id| mode == WriteMode::Apply && !id.is_nil());
             (topic.name, raw::answer(topic.error_code, topic.error_message).map(|()| id))
         })
         .collect())

@@ -29,6 +29,7 @@ stage_charts() {
     folder=${folder%/}
     [ ! -f "$folder/kustomization.yaml" ] || check "kustomize $folder" render_folder "$folder"
   done
+  check "examples" conforms docs/examples
 
   refusal "a replica count below one" replicas --set replicas=0
   refusal "a value that no key is called" replica --set replica=3
@@ -70,7 +71,7 @@ render_folder() {
 }
 
 conforms() {
-  [ -s "$1" ] || { echo "$1 is empty"; return 1; }
+  [ -d "$1" ] || [ -s "$1" ] || { echo "$1 is empty"; return 1; }
   kubeconform -strict -summary -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$1"
 }
 

@@ -1,3 +1,94 @@
-//! The Tidegate operator.
+//! The operator's process: configuration, lease, shutdown.
 
-fn main() {}
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use tidegate_operator::{
+    config::{self, Config},
+    events::Events,
+    http::{self, Readiness},
+    lease::Elector,
+    metrics::Metrics,
+    term,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// How long a leadership may take to finish what it is doing when the process is told to stop.
+const FINISH: Duration = Duration::from_secs(10);
+
+#[derive(Parser)]
+#[command(version, about = "Turns KafkaTopic and EventPipeline resources into topics and running processors")]
+struct Arguments {
+    /// The operator's configuration file.
+    #[arg(long, default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+
+    let config = Arc::new(Config::load(&arguments.config)?);
+    let metrics = Metrics::default();
+    // Read once before anything is served: a wrong mount should not look like a follower.
+    drop(term::connections(&config, &metrics)?);
+    let client = kube::Client::try_default().await.context("finding the Kubernetes API server")?;
+
+    let stop = stop_on_signal()?;
+    let readiness = Readiness::default();
+    let server = tokio::spawn(http::serve(config.http.port, metrics.clone(), readiness.clone(), stop.clone()));
+
+    let me = std::env::var("POD_NAME").unwrap_or_else(|_| format!("{}-{}", hostname(), std::process::id()));
+    let elector = Elector::new(client.clone(), &config.namespace, &config.installation_id, &me);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), me, lease = config.installation_id, "started");
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = elector.acquire(|| readiness.ready()) => {}
+        }
+        metrics.leads(true);
+        tracing::info!(me, "leading");
+        // Read again for each leadership: a password may have changed since.
+        let connections = term::connections(&config, &metrics)?;
+        let events = Events::new(client.clone(), me.clone());
+        let term = term::lead(client.clone(), config.clone(), connections, events, metrics.clone(), stop.clone());
+        let late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(FINISH).await;
+        };
+        tokio::select! {
+            () = term => {}
+            () = elector.hold() => tracing::warn!("the lease is lost, and every write with it"),
+            () = late => tracing::warn!("some reconciliations were cut short"),
+        }
+        metrics.leads(false);
+    }
+    elector.release().await;
+    tracing::info!("stopped");
+    server.await.context("waiting for the HTTP server")?.context("serving HTTP")
+}
+
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let signalled = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        signalled.cancel();
+    });
+    Ok(stop)
+}
+
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "operator".to_owned(), |name| name.trim().to_owned())
+}

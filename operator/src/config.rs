@@ -1,0 +1,146 @@
+//! The operator's own configuration file, which the chart renders.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Deserializer, de};
+
+/// Where the chart mounts it.
+pub const DEFAULT_PATH: &str = "/etc/tidegate/operator.yaml";
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Tells installations that share a Kafka cluster apart; also the lease's name.
+    pub installation_id: String,
+    /// Namespace of the operator, which holds its lease.
+    pub namespace: String,
+    /// Kafka clusters that resources may name.
+    pub connections: BTreeMap<String, ConnectionConfig>,
+    /// Image of each service that a processor may run.
+    pub images: BTreeMap<String, ImageConfig>,
+    /// How often every topic is compared with its resource.
+    #[serde(default = "one_minute", deserialize_with = "duration")]
+    pub drift_interval: Duration,
+    /// How often lag is read.
+    #[serde(default = "five_seconds", deserialize_with = "duration")]
+    pub lag_interval: Duration,
+    /// Health and metrics.
+    pub http: HttpConfig,
+}
+
+/// A Kafka cluster.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConnectionConfig {
+    /// Folder of the mounted binding.
+    pub path: PathBuf,
+}
+
+/// A service's image.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageConfig {
+    /// Whole reference.
+    pub image: String,
+    /// When to pull it; Kubernetes' default when absent.
+    #[serde(default)]
+    pub pull_policy: Option<String>,
+}
+
+/// The operator's HTTP port.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpConfig {
+    /// TCP port.
+    pub port: u16,
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("reading the operator's configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It does not say what it should.
+    #[error("the operator's configuration {path} is not valid: {message}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds something else than a configuration.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        serde_saphyr::from_str(&text)
+            .map_err(|error| ConfigError::Invalid { path: path.to_owned(), message: error.to_string() })
+    }
+}
+
+fn one_minute() -> Duration {
+    Duration::from_secs(60)
+}
+
+fn five_seconds() -> Duration {
+    Duration::from_secs(5)
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let parsed: SignedDuration = text.parse().map_err(|error| de::Error::custom(format!("{text:?}: {error}")))?;
+    Duration::try_from(parsed)
+        .ok()
+        .filter(|duration| *duration >= Duration::from_millis(100))
+        .ok_or_else(|| de::Error::custom(format!("{text:?} is less than 100ms")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "
+installationId: tidegate
+namespace: tidegate-system
+connections: {main: {path: /etc/tidegate/connections/main}}
+images: {wallet: {image: 'tidegate/wallet:1', pullPolicy: IfNotPresent}}
+driftInterval: 90s
+http: {port: 8080}
+";
+
+    fn load(text: &str) -> Result<Config, String> {
+        serde_saphyr::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_the_chart_renders_is_read() {
+        let config = load(TEXT).unwrap();
+        assert_eq!(config.drift_interval, Duration::from_secs(90));
+        assert_eq!(config.lag_interval, Duration::from_secs(5));
+        assert_eq!(config.images["wallet"].image, "tidegate/wallet:1");
+    }
+
+    #[test]
+    fn a_key_that_means_nothing_and_an_interval_of_nothing_are_refused() {
+        assert!(load(&TEXT.replace("driftInterval", "drftInterval")).unwrap_err().contains("drftInterval"));
+        assert!(load(&TEXT.replace("90s", "0s")).unwrap_err().contains("less than 100ms"));
+        assert!(load(&TEXT.replace("90s", "soon")).is_err());
+    }
+}

@@ -1,0 +1,78 @@
+//! What the controllers of one leadership share: clients, stores of what is watched, and what they remember.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kube::{
+    Api, Client, Resource,
+    api::{Patch, PatchParams},
+    runtime::reflector::{ObjectRef, Store},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tidegate_crds::{EventPipeline, KafkaTopic};
+use tokio::sync::mpsc;
+
+use crate::{
+    config::Config, events::Events, gateway::Gateway, metrics::Metrics, pipeline::memory::PipelineMemories,
+    topic::memory::TopicMemories,
+};
+
+/// The field manager of all that the operator applies.
+pub const MANAGER: &str = "tidegate";
+
+/// Everything that a reconciliation needs.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The operator's configuration.
+    pub config: Arc<Config>,
+    /// Kafka clusters by the name that resources use.
+    pub connections: BTreeMap<String, Gateway>,
+    /// All KafkaTopics.
+    pub topics: Store<KafkaTopic>,
+    /// All EventPipelines.
+    pub pipelines: Store<EventPipeline>,
+    /// What is remembered of topics.
+    pub topic_memories: TopicMemories,
+    /// What is remembered of pipelines.
+    pub pipeline_memories: PipelineMemories,
+    /// Asks for a topic to be reconciled.
+    pub topic_triggers: mpsc::UnboundedSender<ObjectRef<KafkaTopic>>,
+    /// Asks for a pipeline to be reconciled.
+    pub pipeline_triggers: mpsc::UnboundedSender<ObjectRef<EventPipeline>>,
+    /// Where people read what happened.
+    pub events: Events,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+impl Context {
+    /// Names of the connections, for a sentence.
+    pub fn connection_names(&self) -> String {
+        self.connections.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Applies the status of `object`.
+///
+/// # Errors
+/// What the API server said.
+pub async fn apply_status<K, S>(client: &Client, object: &K, status: &S) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+    S: Serialize,
+{
+    let meta = object.meta();
+    let name = meta.name.as_deref().unwrap_or_default();
+    let api: Api<K> = Api::namespaced(client.clone(), meta.namespace.as_deref().unwrap_or_default());
+    let body = serde_json::json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        // The uid: a namesake made since must not get this status.
+        "metadata": {"name": name, "uid": meta.uid},
+        "status": status,
+    });
+    api.patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(body)).await.map(drop)
+}

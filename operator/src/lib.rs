@@ -1,0 +1,17 @@
+//! The Tidegate operator: KafkaTopic and EventPipeline resources to topics and running processors.
+//!
+//! The binary in `main.rs` wires this together; it is a library so that its parts can be tested.
+
+pub mod backoff;
+pub mod batch;
+pub mod conditions;
+pub mod config;
+pub mod context;
+pub mod events;
+pub mod gateway;
+pub mod http;
+pub mod lease;
+pub mod metrics;
+pub mod pipeline;
+pub mod term;
+pub mod topic;

@@ -1,0 +1,176 @@
+//! What the operator counts. Labels are bounded: kinds, outcomes, names of resources; never a uid or an error's text.
+
+use std::sync::Arc;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+use tidegate_kafka::RequestMetrics;
+
+/// Kind of the resource that a figure is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// KafkaTopic.
+    Topic,
+    /// EventPipeline.
+    Pipeline,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Topic => "KafkaTopic",
+            Self::Pipeline => "EventPipeline",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+/// A consumer group of a processor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
+pub struct ProcessorLabels {
+    /// Namespace of the EventPipeline.
+    pub namespace: String,
+    /// Its name.
+    pub pipeline: String,
+    /// The processor's name.
+    pub processor: String,
+}
+
+/// All metrics. Clones count together.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    reconciles: Family<OutcomeLabels, Counter>,
+    seconds: Family<KindLabels, Histogram>,
+    status_writes: Family<KindLabels, Counter>,
+    drift_cycles: Counter,
+    leader: Gauge,
+    lag: Family<ProcessorLabels, Gauge>,
+    /// Requests made of Kafka.
+    pub kafka: RequestMetrics,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let metrics = Self {
+            registry: Arc::default(),
+            reconciles: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.002, 2.0, 14))),
+            status_writes: Family::default(),
+            drift_cycles: Counter::default(),
+            leader: Gauge::default(),
+            lag: Family::default(),
+            kafka: RequestMetrics::default(),
+        };
+        registry.register(
+            "tidegate_reconciles",
+            "Reconciliations by kind and outcome (ok, stalled, transient, bug)",
+            metrics.reconciles.clone(),
+        );
+        registry.register("tidegate_reconcile_seconds", "Time of a reconciliation by kind", metrics.seconds.clone());
+        registry.register("tidegate_status_writes", "Statuses written by kind", metrics.status_writes.clone());
+        registry.register(
+            "tidegate_drift_cycles",
+            "Times that every topic was compared with its resource",
+            metrics.drift_cycles.clone(),
+        );
+        registry.register("tidegate_leader", "1 while this process holds the lease", metrics.leader.clone());
+        registry.register(
+            "tidegate_processor_lag_records",
+            "Records that a processor's group can read and has not committed; absent while unknown",
+            metrics.lag.clone(),
+        );
+        metrics.kafka.register(&mut registry);
+        Self { registry: Arc::new(registry), ..metrics }
+    }
+}
+
+impl Metrics {
+    /// The Prometheus text.
+    ///
+    /// # Errors
+    /// When a metric cannot be written, which is a defect.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    /// Counts a reconciliation.
+    pub fn reconciled(&self, kind: Kind, outcome: &'static str, seconds: f64) {
+        self.reconciles.get_or_create(&OutcomeLabels { kind: kind.name(), outcome }).inc();
+        self.seconds.get_or_create(&KindLabels { kind: kind.name() }).observe(seconds);
+    }
+
+    /// Counts a status that was written.
+    pub fn status_written(&self, kind: Kind) {
+        self.status_writes.get_or_create(&KindLabels { kind: kind.name() }).inc();
+    }
+
+    /// Counts a cycle over all topics.
+    pub fn drift_cycle(&self) {
+        self.drift_cycles.inc();
+    }
+
+    /// Says whether this process leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// Sets a processor's lag; the series goes while it is unknown.
+    pub fn lag(&self, labels: &ProcessorLabels, records: Option<i64>) {
+        match records {
+            Some(records) => {
+                self.lag.get_or_create(labels).set(records);
+            }
+            None => {
+                self.lag.remove(labels);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_lag_is_no_series() {
+        let metrics = Metrics::default();
+        let labels = ProcessorLabels { namespace: "n".into(), pipeline: "p".into(), processor: "q".into() };
+        metrics.lag(&labels, Some(7));
+        let series = r#"tidegate_processor_lag_records{namespace="n",pipeline="p",processor="q"} 7"#;
+        assert!(metrics.text().unwrap().contains(series));
+        metrics.lag(&labels, None);
+        assert!(!metrics.text().unwrap().contains(r#"processor="q""#));
+    }
+
+    #[test]
+    fn counters_carry_their_kind() {
+        let metrics = Metrics::default();
+        metrics.reconciled(Kind::Topic, "ok", 0.01);
+        metrics.status_written(Kind::Pipeline);
+        let text = metrics.text().unwrap();
+        assert!(text.contains(r#"tidegate_reconciles_total{kind="KafkaTopic",outcome="ok"} 1"#), "{text}");
+        assert!(text.contains(r#"tidegate_status_writes_total{kind="EventPipeline"} 1"#), "{text}");
+    }
+}

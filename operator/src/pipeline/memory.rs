@@ -1,0 +1,5 @@
+//! What one leadership remembers of each EventPipeline.
+
+/// All pipelines.
+#[derive(Debug, Default)]
+pub struct PipelineMemories;

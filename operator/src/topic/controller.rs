@@ -1,0 +1,488 @@
+//! The shell around the plan of a KafkaTopic: what is read and written, in which order, and when next.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{Resource, runtime::controller::Action};
+use tidegate_crds::{
+    KafkaTopic, KafkaTopicStatus,
+    conditions::{READY, STALLED},
+    topic::{DeletionPolicy, TopicIntent},
+};
+use tidegate_kafka::{ErrorClass, NewTopic};
+
+use super::{
+    apply::{self, ApplyError, Created, Extent},
+    claims::{self, Claim},
+    delete,
+    desired::Desired,
+    health::Health,
+    memory::{Refused, digest},
+    plan::{Change, Observation, Observed, Plan, Refusal, plan},
+    report::{Facts, Outcome, in_words, status},
+};
+use crate::{
+    backoff::{Backoff, RECONCILE},
+    conditions::is_true,
+    context::{Context, apply_status},
+    gateway::{Gateway, GatewayError},
+    metrics::Kind,
+};
+
+/// For what is expected to be done in a moment.
+const SOON: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(10) };
+
+/// Failures in a row after which a topic that was ready is reported not to be.
+const PATIENCE: u32 = 5;
+
+/// Why a reconciliation is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// The API server.
+    #[error("{doing}: {source}")]
+    Kubernetes {
+        /// What was being done.
+        doing: &'static str,
+        /// What it said.
+        source: Box<kube::Error>,
+    },
+    /// Kafka, or the way to it.
+    #[error(transparent)]
+    Kafka(#[from] GatewayError),
+    /// The connection that deletion needs is gone.
+    #[error("the operator has no Kafka connection {name}, and needs it to delete the topic")]
+    NoConnection {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl TopicError {
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Kafka(GatewayError::Kafka(error)) if error.class() == ErrorClass::Bug => "bug",
+            _ => "transient",
+        }
+    }
+
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Kafka(GatewayError::Kafka(error)) => apply::refusal(error),
+            Self::Kafka(GatewayError::GivenUp) => Refusal::new("Stopping", self.to_string()),
+            Self::Kubernetes { .. } => Refusal::new("Kubernetes", self.to_string()),
+            Self::NoConnection { .. } => Refusal::new("UnknownConnection", self.to_string()),
+        }
+    }
+}
+
+/// Brings one topic closer to its resource.
+///
+/// # Errors
+/// What may pass by itself; [`on_error`] says when to try again.
+pub async fn reconcile(topic: Arc<KafkaTopic>, context: Arc<Context>) -> Result<Action, TopicError> {
+    let started = Instant::now();
+    let one = One { topic: &topic, context: &context, about: topic.object_ref(&()) };
+    let result = one.reconcile().await;
+    if let Err(error) = &result {
+        one.trouble(error).await;
+    }
+    let stalled = context.topic_memories.status(&topic).conditions;
+    let outcome = match &result {
+        Ok(_) if is_true(&stalled, STALLED) => "stalled",
+        Ok(_) => "ok",
+        Err(error) => error.outcome(),
+    };
+    context.metrics.reconciled(Kind::Topic, outcome, started.elapsed().as_secs_f64());
+    result
+}
+
+/// When to try again after an error.
+pub fn on_error(topic: Arc<KafkaTopic>, error: &TopicError, context: Arc<Context>) -> Action {
+    let uid = topic.metadata.uid.as_deref().unwrap_or_default();
+    let attempts = context.topic_memories.with(uid, |memory| memory.attempts);
+    let delay = RECONCILE.after(attempts);
+    tracing::warn!(
+        namespace = topic.metadata.namespace, name = topic.metadata.name, attempts, delay_ms = delay.as_millis() as u64, %error,
+        "a topic could not be reconciled"
+    );
+    Action::requeue(delay)
+}
+
+/// The claims to a topic, this resource's included.
+pub async fn claims_of(context: &Context, topic: &KafkaTopic) -> Vec<Claim> {
+    let name = topic.topic_name();
+    let cluster = cluster_of(context, topic.connection()).await;
+    let mut claims = Vec::new();
+    for other in context.topics.state_filter(|other| other.topic_name() == name) {
+        let same = other.connection() == topic.connection()
+            || (cluster.is_some() && cluster_of(context, other.connection()).await == cluster);
+        if same {
+            let recorded = context.topic_memories.status(&other).topic_id;
+            claims.push(Claim { topic_id: recorded, ..Claim::of(&other) });
+        }
+    }
+    // What is watched may be behind what is being worked on.
+    if !claims.iter().any(|claim| Some(&claim.uid) == topic.metadata.uid.as_ref()) {
+        claims.push(Claim::of(topic));
+    }
+    claims
+}
+
+async fn cluster_of(context: &Context, connection: &str) -> Option<String> {
+    context.connections.get(connection)?.known().await.map(|(id, _)| id)
+}
+
+struct One<'a> {
+    topic: &'a KafkaTopic,
+    context: &'a Context,
+    about: ObjectReference,
+}
+
+/// What a reconciliation has found out.
+struct Seen<'a> {
+    gateway: &'a Gateway,
+    cluster_id: String,
+    topic: Option<Observation>,
+    health: Health,
+}
+
+impl One<'_> {
+    async fn reconcile(&self) -> Result<Action, TopicError> {
+        if self.topic.metadata.deletion_timestamp.is_some() {
+            delete::finish(self.context, self.topic, &self.about).await?;
+            return Ok(Action::await_change());
+        }
+        delete::hold(self.context, self.topic, self.topic.spec.deletion_policy() == DeletionPolicy::Delete).await?;
+
+        let Some(gateway) = self.context.connections.get(self.topic.connection()) else {
+            let message = format!(
+                "the operator has no Kafka connection {}; it has {}. Name one of them in a new KafkaTopic, or install the \
+                 operator with this one",
+                self.topic.connection(),
+                self.context.connection_names()
+            );
+            return self.rest(Outcome::Stalled(Refusal::new("UnknownConnection", message)), None, None).await;
+        };
+        let cluster_id = gateway.cluster_id().await?;
+        let sighting = gateway.observe(self.topic.topic_name()).await?;
+        let now = Instant::now();
+        let (health, missing) = self.memory(|memory| memory.note(&sighting, now));
+        let topic = sighting.map(|(observation, _)| observation);
+        let seen = Seen { gateway, cluster_id, topic, health };
+
+        if let Some(refusal) = self.conflict(&seen).await {
+            return self.rest(Outcome::Stalled(refusal), None, Some(&seen)).await;
+        }
+        let desired = match Desired::from_resource(self.topic, self.ordered_consumers()) {
+            Ok(desired) => desired,
+            Err(refusal) => return self.rest(Outcome::Stalled(refusal), None, Some(&seen)).await,
+        };
+        let status = self.context.topic_memories.status(self.topic);
+        let remembered = self.memory(|memory| memory.remembered(&status, now));
+        let observed = seen.topic.clone().map_or(Observed::Missing(missing), Observed::Present);
+        let adopted = seen.topic.as_ref().map(|present| {
+            is_true(&status.conditions, tidegate_crds::conditions::ADOPTED)
+                || (remembered.topic_id != Some(present.id) && !remembered.creating)
+        });
+        match plan(&desired, &remembered, &observed) {
+            Plan::InSync if desired.paused => self.rest(Outcome::Paused, adopted, Some(&seen)).await,
+            Plan::InSync => self.rest(Outcome::InSync, adopted, Some(&seen)).await,
+            Plan::Hold(differences) => self.rest(Outcome::Held(differences), adopted, Some(&seen)).await,
+            Plan::Refuse(refusal) => self.rest(Outcome::Stalled(refusal), None, Some(&seen)).await,
+            // No news: either the status says Creating already, or a broker is behind the others for a moment.
+            Plan::Wait(refusal) => {
+                tracing::debug!(topic = desired.name, reason = refusal.reason, "waiting");
+                Ok(self.soon())
+            }
+            work @ (Plan::Create(_) | Plan::Change(_)) => self.work(work, &desired, adopted, &seen).await,
+        }
+    }
+
+    async fn work(
+        &self,
+        plan: Plan,
+        desired: &Desired,
+        adopted: Option<bool>,
+        seen: &Seen<'_>,
+    ) -> Result<Action, TopicError> {
+        let brokers = seen.gateway.known().await.map_or(0, |(_, brokers)| brokers);
+        let refused = self.memory(|memory| memory.refused.clone());
+        if let Some(refused) = refused.filter(|refused| refused.plan == plan && refused.brokers == brokers) {
+            return self.rest(Outcome::Stalled(refused.refusal), adopted, Some(seen)).await;
+        }
+        let result = match &plan {
+            Plan::Create(topic) => self.create(topic.clone(), seen).await,
+            Plan::Change(change) => self.change(change, desired, adopted, seen).await,
+            _ => Ok(()),
+        };
+        match result {
+            Ok(()) => {
+                self.memory(|memory| memory.refused = None);
+                Ok(self.soon())
+            }
+            Err(Stop::Refused(refusal, extent)) => {
+                if extent == Extent::Nothing {
+                    self.forget_intent();
+                }
+                let refused = Refused { plan, brokers, refusal: refusal.clone() };
+                self.memory(|memory| memory.refused = Some(refused));
+                self.rest(Outcome::Stalled(refusal), None, Some(seen)).await
+            }
+            Err(Stop::Error(error)) => Err(error),
+        }
+    }
+
+    async fn create(&self, topic: NewTopic, seen: &Seen<'_>) -> Result<(), Stop> {
+        let config_keys = topic.configs.keys().cloned().collect();
+        let (name, partitions, replicas) = (topic.name.clone(), topic.partitions, topic.replication_factor);
+        let progress = Refusal::new("Creating", format!("creating topic {name}"));
+        self.intend(TopicIntent { create: true, config_keys }, progress, None, seen).await?;
+        match apply::create(seen.gateway, topic).await? {
+            Created::Now(id) => {
+                self.memory(|memory| memory.created = Some((id, Instant::now())));
+                let note = format!("created topic {name} with {partitions} partitions and {replicas} replicas");
+                self.context.events.normal(&self.about, "Created", "Create", note).await;
+            }
+            // Of an earlier attempt, or of somebody else; the next look will tell.
+            Created::Before => {}
+        }
+        Ok(())
+    }
+
+    async fn change(
+        &self,
+        change: &Change,
+        desired: &Desired,
+        adopted: Option<bool>,
+        seen: &Seen<'_>,
+    ) -> Result<(), Stop> {
+        let before = self.context.topic_memories.status(self.topic);
+        let drift = before.observed_generation == self.topic.metadata.generation
+            && before.topic_id.is_some()
+            && is_true(&before.conditions, READY);
+        let words = in_words(&change.differences);
+        let (reason, doing) = if drift { ("RevertingDrift", "putting back") } else { ("Changing", "changing") };
+        let config_keys = change.config.set.keys().chain(&change.config.reset).cloned().collect();
+        let intent = TopicIntent { create: false, config_keys };
+        self.intend(intent, Refusal::new(reason, format!("{doing}: {words}")), adopted, seen).await?;
+        apply::change(seen.gateway, &desired.name, change).await?;
+        if drift {
+            self.context.events.warning(&self.about, "DriftReverted", "Revert", format!("put back: {words}")).await;
+        } else {
+            self.context.events.normal(&self.about, "Changed", "Change", format!("changed: {words}")).await;
+        }
+        Ok(())
+    }
+
+    /// Records what is about to be written to Kafka.
+    async fn intend(
+        &self,
+        mut intent: TopicIntent,
+        progress: Refusal,
+        adopted: Option<bool>,
+        seen: &Seen<'_>,
+    ) -> Result<(), TopicError> {
+        let previous = self.context.topic_memories.status(self.topic);
+        let facts = self.facts(self.owned_keys(&previous), adopted, Some(seen));
+        let mut next = status(&previous, &Outcome::Progress(progress), &facts, Timestamp::now());
+        if intent.create {
+            // A topic that is made anew has a new id; until it is known there is none.
+            next.topic_id = None;
+        } else {
+            // Whatever was observed has this id and is ours by now, adopted or not.
+            next.topic_id = seen.topic.as_ref().map(|topic| topic.id.to_string());
+        }
+        intent.config_keys.extend(previous.intent.iter().flat_map(|before| before.config_keys.clone()));
+        intent.config_keys.sort();
+        intent.config_keys.dedup();
+        next.intent = Some(intent);
+        self.write(&previous, next).await
+    }
+
+    fn forget_intent(&self) {
+        let mut status = self.context.topic_memories.status(self.topic);
+        status.intent = None;
+        self.memory(|memory| {
+            memory.status = Some(status);
+            memory.unsaved = true;
+        });
+    }
+
+    /// Another resource that holds the topic.
+    async fn conflict(&self, seen: &Seen<'_>) -> Option<Refusal> {
+        let claims = claims_of(self.context, self.topic).await;
+        let holder = claims::holder(&claims, seen.topic.as_ref().map(|topic| topic.id))?;
+        (Some(&holder.uid) != self.topic.metadata.uid.as_ref()).then(|| {
+            Refusal::new(
+                "Conflict",
+                format!(
+                    "topic {} of this Kafka cluster belongs to KafkaTopic {}; delete one of the two (this one takes over when \
+                     the other goes)",
+                    self.topic.topic_name(),
+                    holder.resource
+                ),
+            )
+        })
+    }
+
+    /// Processors that rely on the order of the topic's records.
+    fn ordered_consumers(&self) -> Vec<String> {
+        let name = self.topic.topic_name();
+        let mut consumers = Vec::new();
+        for pipeline in self.context.pipelines.state() {
+            if pipeline.spec.connection() != self.topic.connection()
+                || !crate::pipeline::may_name(self.topic, &pipeline)
+            {
+                continue;
+            }
+            for processor in &pipeline.spec.processors {
+                let reads = |consumes: &tidegate_settings::Consumes| {
+                    consumes.ordered() && consumes.topics.iter().any(|topic| topic == name)
+                };
+                if processor.consumes.as_ref().is_some_and(reads) {
+                    let metadata = &pipeline.metadata;
+                    consumers.push(format!(
+                        "{}/{}/{}",
+                        metadata.namespace.as_deref().unwrap_or_default(),
+                        metadata.name.as_deref().unwrap_or_default(),
+                        processor.name
+                    ));
+                }
+            }
+        }
+        consumers.sort();
+        consumers
+    }
+
+    /// Reports an outcome that lasts until something changes.
+    async fn rest(
+        &self,
+        outcome: Outcome,
+        adopted: Option<bool>,
+        seen: Option<&Seen<'_>>,
+    ) -> Result<Action, TopicError> {
+        self.report(outcome, adopted, seen).await?;
+        self.memory(|memory| {
+            memory.attempts = 0;
+            memory.created = memory.created.filter(|_| seen.is_none_or(|seen| seen.topic.is_none()));
+            memory.handled = seen.map(|seen| digest(seen.topic.as_ref(), seen.health));
+        });
+        Ok(Action::await_change())
+    }
+
+    async fn report(&self, outcome: Outcome, adopted: Option<bool>, seen: Option<&Seen<'_>>) -> Result<(), TopicError> {
+        let previous = self.context.topic_memories.status(self.topic);
+        let keys = match outcome {
+            Outcome::InSync | Outcome::Paused => {
+                self.topic.spec.config.iter().flatten().map(|(key, _)| key.clone()).collect()
+            }
+            // Not the spec's: one that was never set is not to be reset later.
+            _ => self.owned_keys(&previous),
+        };
+        let mut facts = self.facts(keys, adopted, seen);
+        if let Outcome::Stalled(refusal) = &outcome {
+            // What stalls for being somebody else's, or not being there, has nothing of its own to show.
+            let id = facts.topic.map(|(topic, _)| topic.id.to_string());
+            if previous.topic_id != id {
+                facts.topic = None;
+            }
+            let news = !previous.conditions.iter().any(|old| old.type_ == STALLED && old.message == refusal.message);
+            if news {
+                self.context.events.warning(&self.about, &refusal.reason, "Reconcile", refusal.message.clone()).await;
+            }
+        }
+        let next = status(&previous, &outcome, &facts, Timestamp::now());
+        self.write(&previous, next).await
+    }
+
+    fn owned_keys(&self, status: &KafkaTopicStatus) -> Vec<String> {
+        self.memory(|memory| memory.remembered(status, Instant::now())).owned_keys.into_iter().collect()
+    }
+
+    fn facts<'a>(&'a self, keys: Vec<String>, adopted: Option<bool>, seen: Option<&'a Seen<'_>>) -> Facts<'a> {
+        Facts {
+            generation: self.topic.metadata.generation,
+            name: self.topic.topic_name(),
+            cluster_id: seen.map(|seen| seen.cluster_id.clone()),
+            topic: seen.and_then(|seen| Some((seen.topic.as_ref()?, seen.health))),
+            keys,
+            adopted,
+        }
+    }
+
+    /// Writes a status that differs from what was written last.
+    async fn write(&self, previous: &KafkaTopicStatus, next: KafkaTopicStatus) -> Result<(), TopicError> {
+        if *previous == next && !self.memory(|memory| memory.unsaved) {
+            return Ok(());
+        }
+        apply_status(&self.context.client, self.topic, &next)
+            .await
+            .map_err(|error| TopicError::Kubernetes { doing: "writing the status", source: Box::new(error) })?;
+        self.context.metrics.status_written(Kind::Topic);
+        self.memory(|memory| {
+            memory.status = Some(next);
+            memory.unsaved = false;
+        });
+        Ok(())
+    }
+
+    /// Counts a failure, and reports it when it lasts or when nobody has heard of this generation yet.
+    async fn trouble(&self, error: &TopicError) {
+        let attempts = self.memory(|memory| {
+            memory.attempts = memory.attempts.saturating_add(1);
+            memory.attempts
+        });
+        let previous = self.context.topic_memories.status(self.topic);
+        let settled =
+            previous.observed_generation == self.topic.metadata.generation && is_true(&previous.conditions, READY);
+        if settled && attempts < PATIENCE {
+            return;
+        }
+        let next = status(
+            &previous,
+            &Outcome::Progress(error.refusal()),
+            &self.facts(Vec::new(), None, None),
+            Timestamp::now(),
+        );
+        if let Err(error) = self.write(&previous, next).await {
+            tracing::debug!(%error, "trouble was not reported");
+        }
+    }
+
+    fn soon(&self) -> Action {
+        let attempts = self.memory(|memory| {
+            memory.attempts = memory.attempts.saturating_add(1);
+            memory.attempts
+        });
+        Action::requeue(SOON.after(attempts))
+    }
+
+    fn memory<R>(&self, work: impl FnOnce(&mut super::memory::Memory) -> R) -> R {
+        self.context.topic_memories.with(self.topic.metadata.uid.as_deref().unwrap_or_default(), work)
+    }
+}
+
+/// Why a write did not happen.
+enum Stop {
+    Refused(Refusal, Extent),
+    Error(TopicError),
+}
+
+impl From<ApplyError> for Stop {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Refused(refusal, extent) => Self::Refused(refusal, extent),
+            ApplyError::Later(error) => Self::Error(error.into()),
+        }
+    }
+}
+
+impl From<TopicError> for Stop {
+    fn from(error: TopicError) -> Self {
+        Self::Error(error)
+    }
+}

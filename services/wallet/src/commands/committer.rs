@@ -1,0 +1,243 @@
+//! The one writer of this process. Requests that arrive while a commit is in flight are the next batch: one transaction, a handful
+//! of statements and one flush of the log for all of them. A batch of one is the plain case.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use sha2::{Digest, Sha256};
+use sqlx::{PgConnection, PgPool};
+use tidegate_contracts::Event;
+use tidegate_settings::Overdraft;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use uuid::Uuid;
+
+use super::{
+    answer::Answer,
+    plan::{Plan, Planned, Request, plan},
+    store::{self, EventRow},
+};
+use crate::{
+    domain::Decided,
+    error::{Again, StoreError},
+};
+
+/// Most requests of one batch.
+const BATCH: usize = 256;
+/// Requests that may wait; behind them, callers wait to be let in.
+const QUEUE: usize = 1024;
+/// How long a batch is tried again while the database cannot be reached.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a batch is tried again because somebody else was there first.
+const CONTESTS: u32 = 20;
+
+/// Why a request has no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Nothing was written.
+    #[error("the database cannot be reached; nothing was written")]
+    Unavailable,
+    /// A commit was sent and its outcome never heard.
+    #[error("the database went away during the commit; whether it took place is not known")]
+    InDoubt,
+    /// It cannot be written as it is.
+    #[error("the request could not be written; nothing was")]
+    Failed,
+    /// The process is on its way down.
+    #[error("the service is stopping; nothing was written")]
+    Stopping,
+}
+
+/// What the committer needs that is not a decision.
+pub struct Surroundings {
+    /// The database of the wallet.
+    pub pool: PgPool,
+    /// The topic that events go to.
+    pub topic: String,
+    /// Whether balances may go below zero.
+    pub overdraft: Overdraft,
+    /// The time: ms since 1970, UTC.
+    pub now: fn() -> i64,
+    /// A new UUIDv7.
+    pub new_id: fn() -> Uuid,
+}
+
+/// Where requests are handed in. Cheap to clone; the writer ends when the last one is gone.
+#[derive(Clone)]
+pub struct Committer {
+    queue: mpsc::Sender<Waiting>,
+}
+
+struct Waiting {
+    request: Request,
+    reply: oneshot::Sender<Result<Answer, CommitError>>,
+}
+
+impl Committer {
+    /// The way in, and the writer, which is to be spawned and ends by itself.
+    pub fn new(surroundings: Surroundings) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        (Self { queue }, Writer { surroundings: Arc::new(surroundings) }.run(waiting))
+    }
+
+    /// Hands the request in and waits until its outcome is durable.
+    pub async fn submit(&self, request: Request) -> Result<Answer, CommitError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Waiting { request, reply }).await.map_err(|_| CommitError::Stopping)?;
+        answer.await.unwrap_or(Err(CommitError::Stopping))
+    }
+}
+
+struct Writer {
+    surroundings: Arc<Surroundings>,
+}
+
+/// A plan whose commit was sent, but not heard of.
+struct Doubt {
+    /// One of its events: they are stored all or none.
+    event_id: Uuid,
+    answers: Vec<Answer>,
+}
+
+impl Writer {
+    async fn run(self, mut waiting: mpsc::Receiver<Waiting>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while waiting.recv_many(&mut batch, BATCH).await > 0 {
+            let (requests, replies): (Vec<_>, Vec<_>) =
+                batch.drain(..).map(|waiting| (waiting.request, waiting.reply)).unzip();
+            let outcomes = self.settle(&requests).await;
+            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                // Whoever asked may have gone; what was written stays written.
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+
+    /// Commits the batch; if it cannot be written as it is, its requests one by one, so that only the culprit pays.
+    async fn settle(&self, requests: &[Request]) -> Vec<Result<Answer, CommitError>> {
+        match self.persist(requests).await {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(CommitError::Failed) if requests.len() > 1 => {
+                let mut outcomes = Vec::with_capacity(requests.len());
+                for request in requests {
+                    let outcome = self.persist(std::slice::from_ref(request)).await;
+                    outcomes.push(outcome.and_then(|mut answers| answers.pop().ok_or(CommitError::Failed)));
+                }
+                outcomes
+            }
+            Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    /// Tries until it is written, or cannot be.
+    async fn persist(&self, requests: &[Request]) -> Result<Vec<Answer>, CommitError> {
+        let started = Instant::now();
+        let mut doubt = None;
+        for attempt in 0_u32.. {
+            let error = match self.attempt(requests, &mut doubt).await {
+                Ok(answers) => return Ok(answers),
+                Err(error) => error,
+            };
+            let again = error.again();
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                requests = requests.len(),
+                attempt,
+                "a batch failed"
+            );
+            match again {
+                Again::Now if attempt < CONTESTS => {}
+                Again::Later if started.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(50 << attempt.min(4))).await;
+                }
+                _ if doubt.is_some() => return Err(CommitError::InDoubt),
+                Again::Never => return Err(CommitError::Failed),
+                Again::Now | Again::Later => return Err(CommitError::Unavailable),
+            }
+        }
+        Err(CommitError::Unavailable)
+    }
+
+    async fn attempt(&self, requests: &[Request], doubt: &mut Option<Doubt>) -> Result<Vec<Answer>, StoreError> {
+        let mut transaction =
+            self.surroundings.pool.begin().await.map_err(StoreError::on("beginning a transaction"))?;
+        store::lock(&mut transaction, &locks(requests)).await?;
+        // Behind the locks: a commit that was in doubt has ended by now, one way or the other.
+        if let Some(Doubt { event_id, .. }) = *doubt {
+            let took_place = store::is_stored(&mut transaction, event_id).await?;
+            if let Some(Doubt { answers, .. }) = doubt.take().filter(|_| took_place) {
+                return Ok(answers);
+            }
+        }
+        let plan = self.plan(&mut transaction, requests).await?;
+        self.write(&mut transaction, requests, &plan).await?;
+        if let Err(error) = transaction.commit().await {
+            // A batch without an event has nothing to be in doubt about: its refusals are the same next time.
+            *doubt = plan
+                .events
+                .first()
+                .map(|event| event.event_id)
+                .map(|event_id| Doubt { event_id, answers: plan.answers });
+            return Err(StoreError::on("committing")(error));
+        }
+        Ok(plan.answers)
+    }
+
+    async fn write(&self, connection: &mut PgConnection, requests: &[Request], plan: &Plan) -> Result<(), StoreError> {
+        let now = (self.surroundings.now)();
+        if !plan.events.is_empty() {
+            let rows: Vec<EventRow> = plan.events.iter().map(|event| row(&requests[event.request], event)).collect();
+            store::append(connection, now, &rows).await?;
+            store::put_wallets(connection, now, &plan.wallets).await?;
+            // OUTBOX
+        }
+        let answers: Vec<_> =
+            plan.keep.iter().filter_map(|&n| Some((requests[n].key.as_ref()?, &plan.answers[n]))).collect();
+        if !answers.is_empty() {
+            store::put_answers(connection, now, &answers).await?;
+        }
+        Ok(())
+    }
+
+    async fn plan(&self, connection: &mut PgConnection, requests: &[Request]) -> Result<Plan, StoreError> {
+        let ids: BTreeSet<&str> = requests.iter().flat_map(|r| r.command.wallets()).map(|id| id.as_str()).collect();
+        let book = store::wallets(connection, &ids.into_iter().collect::<Vec<_>>()).await?;
+        let keys: Vec<&str> = requests.iter().filter_map(|r| r.key.as_ref()).map(|key| key.key.as_str()).collect();
+        let given = if keys.is_empty() { Default::default() } else { store::answers(connection, &keys).await? };
+        Ok(plan(book, &given, requests, self.surroundings.overdraft, self.surroundings.new_id))
+    }
+}
+
+fn row(request: &Request, planned: &Planned) -> EventRow {
+    let Decided { event, after } = &planned.decided;
+    EventRow {
+        wallet_id: after.id.to_string(),
+        version: after.version,
+        event_id: planned.event_id,
+        event_type: event.event_type(),
+        correlation_id: request.correlation_id,
+        causation_id: None,
+        transaction_id: event.transaction_id(),
+        data: event.to_data(),
+    }
+}
+
+/// The locks of a batch, in the one order that everybody takes them in: its wallets', and its keys', so that the second of two
+/// identical requests finds the answer of the first.
+fn locks(requests: &[Request]) -> Vec<i64> {
+    let mut locks = BTreeSet::new();
+    for request in requests {
+        locks.extend(request.command.wallets().map(|wallet| lock_of("wallet", wallet.as_str())));
+        locks.extend(request.key.iter().map(|key| lock_of("key", &key.key)));
+    }
+    locks.into_iter().collect()
+}
+
+/// A collision makes two strangers wait for each other, no more.
+fn lock_of(kind: &str, name: &str) -> i64 {
+    let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(name).finalize();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(first)
+}

@@ -1,0 +1,181 @@
+//! The command side's tables, several rows a statement. Everything here happens inside the committer's transaction.
+
+use std::collections::HashMap;
+
+use sqlx::{PgConnection, Row, postgres::PgRow};
+use tidegate_contracts::{Currency, Money};
+use uuid::Uuid;
+
+use super::{answer::Answer, plan::IdempotencyKey};
+use crate::{
+    domain::{Book, Wallet, WalletId},
+    error::StoreError,
+};
+
+/// An event about to be stored.
+pub struct EventRow {
+    pub wallet_id: String,
+    pub version: i64,
+    pub event_id: Uuid,
+    pub event_type: &'static str,
+    pub correlation_id: Uuid,
+    pub causation_id: Option<Uuid>,
+    pub transaction_id: Option<Uuid>,
+    pub data: serde_json::Value,
+}
+
+/// What a key was answered with, and to which request.
+pub struct StoredAnswer {
+    pub request_hash: Vec<u8>,
+    pub answer: Answer,
+}
+
+/// Takes the locks in the order given, until the transaction ends.
+///
+/// Advisory locks and not row locks: taking a row lock assigns the transaction id, which must happen only once every lock is held.
+/// The outbox is read in the order of transaction ids; so whoever writes a wallet later has the greater one.
+pub async fn lock(connection: &mut PgConnection, keys: &[i64]) -> Result<(), StoreError> {
+    sqlx::query(
+        "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (key, nth) ORDER BY nth",
+    )
+    .bind(keys)
+    .execute(connection)
+    .await
+    .map_err(StoreError::on("locking the wallets"))?;
+    Ok(())
+}
+
+/// The wallets of those ids that exist.
+pub async fn wallets(connection: &mut PgConnection, ids: &[&str]) -> Result<Book, StoreError> {
+    let rows = sqlx::query(
+        "SELECT wallet_id, version, owner_id, currency, balance FROM wallet_state WHERE wallet_id = ANY($1)",
+    )
+    .bind(ids)
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::on("reading the wallets"))?;
+    rows.iter().map(|row| wallet(row).map(|wallet| (wallet.id.clone(), wallet))).collect()
+}
+
+fn wallet(row: &PgRow) -> Result<Wallet, StoreError> {
+    let on = "reading the wallets";
+    let id: String = row.try_get("wallet_id").map_err(StoreError::on(on))?;
+    let currency: String = row.try_get("currency").map_err(StoreError::on(on))?;
+    let currency: Currency =
+        currency.parse().map_err(|_| StoreError::Unreadable { what: "wallet_state.currency", value: currency })?;
+    Ok(Wallet {
+        id: WalletId::parse(&id).map_err(|_| StoreError::Unreadable { what: "wallet_state.wallet_id", value: id })?,
+        version: row.try_get("version").map_err(StoreError::on(on))?,
+        owner_id: row.try_get("owner_id").map_err(StoreError::on(on))?,
+        balance: Money::new(row.try_get("balance").map_err(StoreError::on(on))?, currency),
+    })
+}
+
+/// The answers that were given to those keys.
+pub async fn answers(
+    connection: &mut PgConnection,
+    keys: &[&str],
+) -> Result<HashMap<String, StoredAnswer>, StoreError> {
+    let on = "reading the answers given before";
+    let rows = sqlx::query("SELECT key, request_hash, status, body FROM idempotency_keys WHERE key = ANY($1)")
+        .bind(keys)
+        .fetch_all(connection)
+        .await
+        .map_err(StoreError::on(on))?;
+    rows.iter()
+        .map(|row| {
+            let status: i16 = row.try_get("status").map_err(StoreError::on(on))?;
+            let answer = Answer {
+                status: u16::try_from(status).map_err(|_| StoreError::Unreadable {
+                    what: "idempotency_keys.status",
+                    value: status.to_string(),
+                })?,
+                body: row.try_get("body").map_err(StoreError::on(on))?,
+            };
+            let request_hash = row.try_get("request_hash").map_err(StoreError::on(on))?;
+            Ok((row.try_get("key").map_err(StoreError::on(on))?, StoredAnswer { request_hash, answer }))
+        })
+        .collect()
+}
+
+/// Whether the event is there: after a commit whose outcome nobody heard.
+pub async fn is_stored(connection: &mut PgConnection, event_id: Uuid) -> Result<bool, StoreError> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM wallet_events WHERE event_id = $1)")
+        .bind(event_id)
+        .fetch_one(connection)
+        .await
+        .map_err(StoreError::on("looking whether a commit took place"))
+}
+
+/// Appends the events to their streams; all occurred at `now` (ms since 1970, UTC).
+pub async fn append(connection: &mut PgConnection, now: i64, events: &[EventRow]) -> Result<(), StoreError> {
+    let column = |of: fn(&EventRow) -> &str| events.iter().map(of).collect::<Vec<_>>();
+    sqlx::query(
+        "INSERT INTO wallet_events
+           (wallet_id, version, event_id, event_type, occurred_at, correlation_id, causation_id, transaction_id, data)
+         SELECT wallet_id, version, event_id, event_type, 'epoch'::timestamptz + $9 * interval '1 ms',
+                correlation_id, causation_id, transaction_id, data
+         FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::uuid[], $6::uuid[], $7::uuid[], $8::jsonb[])
+           AS new (wallet_id, version, event_id, event_type, correlation_id, causation_id, transaction_id, data)",
+    )
+    .bind(column(|event| &event.wallet_id))
+    .bind(events.iter().map(|event| event.version).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.event_id).collect::<Vec<_>>())
+    .bind(column(|event| event.event_type))
+    .bind(events.iter().map(|event| event.correlation_id).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.causation_id).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.transaction_id).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| &event.data).collect::<Vec<_>>())
+    .bind(now)
+    .execute(connection)
+    .await
+    .map_err(StoreError::on("appending events"))?;
+    Ok(())
+}
+
+/// Writes the wallets as the batch leaves them. That nobody wrote them meanwhile is not asked here: the events' primary key has
+/// said so already.
+pub async fn put_wallets(connection: &mut PgConnection, now: i64, wallets: &[Wallet]) -> Result<(), StoreError> {
+    let column = |of: fn(&Wallet) -> &str| wallets.iter().map(|wallet| of(wallet)).collect::<Vec<_>>();
+    sqlx::query(
+        "INSERT INTO wallet_state (wallet_id, version, owner_id, currency, balance, opened_at, updated_at)
+         SELECT wallet_id, version, owner_id, currency, balance, at, at
+         FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[])
+           AS new (wallet_id, version, owner_id, currency, balance),
+           LATERAL (SELECT 'epoch'::timestamptz + $6 * interval '1 ms') AS clock (at)
+         ON CONFLICT ON CONSTRAINT wallet_state_wallet_id DO UPDATE
+           SET version = excluded.version, balance = excluded.balance, updated_at = excluded.updated_at",
+    )
+    .bind(column(|wallet| wallet.id.as_str()))
+    .bind(wallets.iter().map(|wallet| wallet.version).collect::<Vec<_>>())
+    .bind(column(|wallet| &wallet.owner_id))
+    .bind(column(|wallet| wallet.currency().code()))
+    .bind(wallets.iter().map(|wallet| wallet.balance.units()).collect::<Vec<_>>())
+    .bind(now)
+    .execute(connection)
+    .await
+    .map_err(StoreError::on("writing the wallets"))?;
+    Ok(())
+}
+
+/// Stores the answers under their keys.
+pub async fn put_answers(
+    connection: &mut PgConnection,
+    now: i64,
+    answers: &[(&IdempotencyKey, &Answer)],
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO idempotency_keys (key, request_hash, status, body, created_at)
+         SELECT key, request_hash, status, body, 'epoch'::timestamptz + $5 * interval '1 ms'
+         FROM unnest($1::text[], $2::bytea[], $3::smallint[], $4::text[]) AS new (key, request_hash, status, body)",
+    )
+    .bind(answers.iter().map(|(key, _)| key.key.as_str()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|(key, _)| &key.request_hash[..]).collect::<Vec<_>>())
+    .bind(answers.iter().map(|(_, answer)| i16::try_from(answer.status).unwrap_or(i16::MAX)).collect::<Vec<_>>())
+    .bind(answers.iter().map(|(_, answer)| answer.body.as_str()).collect::<Vec<_>>())
+    .bind(now)
+    .execute(connection)
+    .await
+    .map_err(StoreError::on("storing the answers"))?;
+    Ok(())
+}

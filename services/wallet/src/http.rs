@@ -1,0 +1,3 @@
+//! The API of role Commands.
+pub mod bodies;
+pub mod fields;

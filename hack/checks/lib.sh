@@ -168,7 +168,8 @@ need_cluster() {
     up) return 0 ;;
     down) echo "the cluster could not be brought up (see above)" >&2; failed "cluster"; return 1 ;;
   esac
-  if ! check "hack/up" hack/up; then
+  # From nothing it takes longer than any other check.
+  if ! CHECK_LIMIT=3600 check "hack/up" hack/up; then
     cluster=down
     return 1
   fi
@@ -184,7 +185,7 @@ need_cluster() {
 
 # Test targets that need nothing but the compiler. Every other target under <crate>/tests/ is an integration test, so that a new
 # one is run without being listed anywhere.
-CLUSTER_FREE_TESTS=(contract_twin)
+CLUSTER_FREE_TESTS=(contract_twin golden schemas)
 
 # test_targets unit|integration: `--test NAME` arguments, one a line pair, without the e2e stories.
 test_targets() {

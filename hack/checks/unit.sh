@@ -19,6 +19,7 @@ stage_unit() {
   [ -z "$filter" ] || return 0
 
   check "shellcheck" shell_scripts
+  check "links in the documentation" links_lead_somewhere
   if check "cargo-deny is there" need_cargo_deny; then
     need_cargo_deny
     # shellcheck disable=SC2086 # a list of words
@@ -33,4 +34,20 @@ shell_scripts() {
   mapfile -t scripts < <(grep -rlE --include='*' '^#!/.*\b(ba|da)?sh\b|shellcheck shell=' hack .ci deploy charts 2>/dev/null | sort)
   echo "${#scripts[@]} scripts"
   shellcheck --external-sources --severity=warning "${scripts[@]}"
+}
+
+# Relative links of Markdown files name a file or folder that is there.
+links_lead_somewhere() {
+  local file link count=0 broken=0
+  while IFS=: read -r file link; do
+    link=${link#*](}
+    link=${link%%[)#]*}
+    count=$((count + 1))
+    case $link in
+      '' | *://*) ;;
+      *) [ -e "$(dirname "$file")/$link" ] || { echo "$file: $link leads nowhere"; broken=1; } ;;
+    esac
+  done < <(grep -rnoE '\]\([^)]+\)' --include='*.md' README.md docs charts hack deploy 2>/dev/null | sed -E 's/^([^:]+):[0-9]+:/\1:/')
+  echo "$count links"
+  [ "$broken" -eq 0 ]
 }

@@ -30,10 +30,13 @@ stage_unit() {
 
 shell_scripts() {
   need shellcheck shellcheck || return 1
-  local scripts
-  mapfile -t scripts < <(grep -rlE --include='*' '^#!/.*\b(ba|da)?sh\b|shellcheck shell=' hack .ci deploy charts 2>/dev/null | sort)
-  echo "${#scripts[@]} scripts"
-  shellcheck --external-sources --severity=warning "${scripts[@]}"
+  local scripts parts
+  mapfile -t scripts < <(grep -rlE '^#!/.*\b(ba|da)?sh\b' hack .ci deploy images charts 2>/dev/null | sort)
+  mapfile -t parts < <(grep -rlE '^# shellcheck shell=' hack deploy images 2>/dev/null | sort)
+  echo "${#scripts[@]} scripts and ${#parts[@]} files that they source"
+  shellcheck --external-sources --severity=warning "${scripts[@]}" || return 1
+  # A part's variables come from and go to the other parts, which are read one at a time.
+  shellcheck --external-sources --severity=warning --exclude=SC2034,SC2154 "${parts[@]}"
 }
 
 # Relative links of Markdown files name a file or folder that is there.

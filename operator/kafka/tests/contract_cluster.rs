@@ -7,6 +7,7 @@ mod contract;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -16,7 +17,7 @@ use krafka::{
     admin::{AlterConsumerGroupOffsetsOptions, DeleteConsumerGroupsOptions},
     auth::{AuthConfig, TlsConfig},
     consumer::GroupProtocol,
-    producer::TransactionalProducer,
+    producer::{TopicPartitionOffset, TransactionalProducer},
 };
 use tidegate_kafka::{
     AdminError, AdminOptions, Api, ConfigSource, ErrorClass, ErrorCode, GroupKind, KafkaAdmin, Krafka, NewTopic,
@@ -202,6 +203,50 @@ async fn a_broker_whose_certificate_we_do_not_trust_is_refused_by_us() {
 
     assert!(matches!(error, AdminError::Tls { .. }), "{error:?}");
     assert_eq!(error.class(), ErrorClass::Connection);
+}
+
+/// Groups that commit in transactions are between two of them most of the time; their lag is wanted all the same.
+#[tokio::test]
+async fn an_open_transaction_with_offsets_keeps_nobody_who_reads_them_waiting() {
+    let world = cluster().await;
+    let admin = Krafka::new(trusted(), AdminOptions::default(), RequestMetrics::default());
+    let (name, group) = (world.name("good"), world.name("group"));
+    let producer = world.others.producer().build_transactional(world.name("transaction")).await.expect("a producer");
+    let consumer = world.others.consumer(&group).enable_auto_commit(false).build().await.expect("a consumer");
+    contract::run(world, |world| {
+        Box::pin(async move {
+            contract::world::created(world, NewTopic::new(&name, 1, 3)).await;
+            consumer.subscribe([&name]).await.expect("it subscribes");
+            contract::world::eventually("the assignment", || async {
+                consumer.poll(Duration::from_millis(100)).await.map_err(|error| error.to_string())?;
+                if consumer.assignment().await.is_empty() { Err("none yet".to_owned()) } else { Ok(()) }
+            })
+            .await;
+            let committed = async || {
+                admin.committed_offsets(std::slice::from_ref(&group)).await.remove(&group).expect("an outcome")
+            };
+
+            producer.begin().expect("a transaction begins");
+            let offsets = [TopicPartitionOffset::new(&name, 0, 5)];
+            let member = consumer.group_metadata().await.expect("it is a member");
+            producer.send_offsets(&offsets, &member).await.expect("the offsets are pending");
+            let started = Instant::now();
+            assert_eq!(committed().await, Ok(BTreeMap::new()), "not committed yet");
+            assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+
+            producer.commit().await.expect("the transaction commits");
+            contract::world::eventually("the commit", || async {
+                match committed().await {
+                    Ok(offsets) if offsets.values().map(|commit| commit.offset).eq([5]) => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            })
+            .await;
+            consumer.close().await.expect("it leaves");
+            producer.close().await.expect("the producer closes");
+        })
+    })
+    .await;
 }
 
 #[tokio::test]

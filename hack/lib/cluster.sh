@@ -64,11 +64,26 @@ k() {
   kubectl --context "$CONTEXT" "$@"
 }
 
-# apply NAME [sed expression...]: a kustomization, with images' tags put in, applied server-side.
+# Applies standard input server-side: what others own in an object stays theirs.
 apply() {
-  local folder=$1
-  shift
-  k kustomize "$folder" | sed "$@" | k apply --server-side --force-conflicts --field-manager=hack-up -f -
+  k apply --server-side --force-conflicts --field-manager=hack-up -f -
+}
+
+# with_image NAME: standard input with the tag that image_ensure found last put on tidegate/NAME.
+with_image() {
+  sed "s|image: tidegate/$1:.*|image: tidegate/$1:$image_tag|"
+}
+
+# namespace NAME: with the strictest pod security level enforced.
+namespace() {
+  apply <<NAMESPACE
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: $1
+  labels:
+    pod-security.kubernetes.io/enforce: restricted
+NAMESPACE
 }
 
 # rollout NAMESPACE WORKLOAD SECONDS: until every replica is new and Ready; tells why when it is not.

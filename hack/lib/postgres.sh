@@ -4,9 +4,10 @@
 postgres_ensure() {
   image_ensure postgres images/postgres "echo images/postgres"
   namespace postgres
-  secret postgres postgres-admin "password=$SECRETS/postgres-admin"
-  secret postgres postgres-tls "tls.crt=$SECRETS/postgres.crt" "tls.key=$SECRETS/postgres.key" "ca.crt=$SECRETS/ca.crt"
-  apply deploy/postgres -e "s|image: tidegate/postgres:.*|image: tidegate/postgres:$image_tag|"
+  secret postgres postgres-admin --from-file=password="$SECRETS/postgres-admin"
+  secret postgres postgres-tls --from-file=tls.crt="$SECRETS/postgres.crt" --from-file=tls.key="$SECRETS/postgres.key" \
+    --from-file=ca.crt="$SECRETS/ca.crt"
+  k kustomize deploy/postgres | with_image postgres | apply
 }
 
 postgres_ready() {
@@ -23,4 +24,11 @@ ALTER ROLE $name PASSWORD '$(cat "$SECRETS/postgres-$name")';
 SELECT 'CREATE DATABASE $name OWNER $name' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '$name') \gexec
 REVOKE CONNECT, TEMPORARY ON DATABASE $name FROM PUBLIC;
 SQL
+}
+
+# database_binding NAMESPACE SECRET NAME: how a pod reaches the database NAME as its owner.
+database_binding() {
+  secret "$1" "$2" --from-file=ca.crt="$SECRETS/ca.crt" --from-file=uri=<(
+    printf 'postgres://%s:%s@postgres.postgres.svc.cluster.local:5432/%s?sslmode=verify-full' "$3" "$(cat "$SECRETS/postgres-$3")" "$3"
+  )
 }

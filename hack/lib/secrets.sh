@@ -37,35 +37,9 @@ certificate() {
   rm -f "$SECRETS/$name.csr" "$SECRETS/$name.ext"
 }
 
-# secret NAMESPACE NAME KEY=FILE...: applied as a Secret; values travel as files, never on a command line.
+# secret NAMESPACE NAME ARGUMENT...: applied as a Secret. What is secret in it travels as a file, never on a command line.
 secret() {
-  local namespace=$1 name=$2 pair arguments=()
+  local namespace=$1 name=$2
   shift 2
-  for pair in "$@"; do
-    arguments+=("--from-file=$pair")
-  done
-  k create secret generic "$name" -n "$namespace" --dry-run=client -o yaml "${arguments[@]}" |
-    k apply --server-side --force-conflicts --field-manager=hack-up -f -
-}
-
-# value TEXT: a file with this text (no newline), for `secret`.
-value() {
-  local file
-  file=$SECRETS/value-$(digest_text "$1")
-  (umask 077 && printf '%s' "$1" >"$file")
-  printf '%s\n' "$file"
-}
-
-# namespace NAME [LEVEL]: with the pod security level enforced.
-namespace() {
-  k apply --server-side --force-conflicts --field-manager=hack-up -f - <<NAMESPACE
-apiVersion: v1
-kind: Namespace
-metadata:
-  name: $1
-  labels:
-    app.kubernetes.io/part-of: tidegate
-    pod-security.kubernetes.io/enforce: ${2:-restricted}
-    pod-security.kubernetes.io/warn: restricted
-NAMESPACE
+  k create secret generic "$name" -n "$namespace" --dry-run=client -o yaml "$@" | apply
 }

@@ -19,3 +19,4 @@ step_postgres() {
   step postgres "PostgreSQL" postgres_ensure
   step postgres-ready "PostgreSQL Ready" postgres_ready
 }
+step_users() { step users "Kafka: users and access rights" users_ensure; }

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Users and what each may do. Saying it again changes nothing.
+set -eu
+umask 077
+
+# user NAME: may log in, with the password of the mounted Secret, by either mechanism.
+user() {
+  for mechanism in SCRAM-SHA-512 SCRAM-SHA-256; do
+    # One at a time: Kafka takes one credential of a user in a request. By file, as a command line can be seen.
+    printf '%s=password=%s\n' "$mechanism" "$(cat "/etc/kafka-users/$1")" >/tmp/credentials
+    kafka-tool configs --alter --entity-type users --entity-name "$1" --add-config-file /tmp/credentials
+  done
+  rm -f /tmp/credentials
+}
+
+# may NAME ARGUMENT...: a rule of kafka-acls.
+may() {
+  principal=$1
+  shift
+  kafka-tool acls --add --allow-principal "User:$principal" "$@"
+}
+
+# The operator: what its chart says that its user needs. It administers topics and looks at groups; it neither reads nor writes records.
+user tidegate-operator
+may tidegate-operator --topic '*' --operation Create --operation Describe --operation DescribeConfigs \
+  --operation Alter --operation AlterConfigs --operation Delete
+may tidegate-operator --group '*' --operation Describe
+may tidegate-operator --cluster --operation Describe --operation DescribeConfigs
+
+# The wallet: its topics, its groups, and the transactional ids of its relay.
+user wallet
+may wallet --topic wallet-events --operation Read --operation Write --operation Describe
+may wallet --topic wallet-events-dlq --operation Write --operation Describe
+may wallet --group ledger-projector --group read-model-projector --group kafka-publisher --operation Read --operation Describe
+may wallet --transactional-id kafka-publisher --resource-pattern-type prefixed --operation Write --operation Describe

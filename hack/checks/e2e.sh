@@ -8,5 +8,5 @@ stage_e2e() {
   need_cluster || return 1
   # Stories break brokers and operators on purpose: two at once would explain each other's failures.
   # shellcheck disable=SC2086 # an absent filter is no argument
-  cargo_tests "stories" cargo test --locked -p tidegate-verify --test e2e -- --test-threads=1 $filter
+  cargo_tests "stories" env RUST_BACKTRACE=0 cargo test --locked -p tidegate-verify --test e2e -- --test-threads=1 $filter
 }

@@ -190,7 +190,7 @@ CLUSTER_FREE_TESTS=(contract_twin golden schemas)
 # test_targets unit|integration: `--test NAME` arguments, one a line pair, without the e2e stories.
 test_targets() {
   cargo metadata --no-deps --format-version 1 --locked |
-    jq -r '.packages[] | select(.name != "tidegate-verify") | .targets[] | select(.kind == ["test"]) | .name' | sort -u |
+    jq -r '.packages[] | .targets[] | select(.kind == ["test"] and .name != "e2e") | .name' | sort -u |
     while read -r name; do
       kind=integration
       for free in "${CLUSTER_FREE_TESTS[@]}"; do

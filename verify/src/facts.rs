@@ -19,6 +19,8 @@ pub struct Event {
     pub currency: String,
     /// What it adds to the wallet's balance, in minor units.
     pub effect: i64,
+    /// The balance after it, as the event itself says, when it moves money.
+    pub balance: Option<i64>,
     /// The business transaction that it belongs to, when it moves money.
     pub transaction: Option<String>,
 }

@@ -9,8 +9,9 @@ pub(super) fn violations(facts: &Facts) -> Vec<String> {
     unbalanced_transactions(facts, &mut found);
     money_in_transit(facts, &mut found);
     unbalanced_currencies(facts, &mut found);
+    versions_of_wallets(facts, &mut found);
     if !facts.overdraft_allowed {
-        overdrafts(facts, &mut found);
+        negative_rows(facts, &mut found);
     }
     found
 }
@@ -56,18 +57,31 @@ fn unbalanced_currencies(facts: &Facts, found: &mut Vec<String>) {
     }
 }
 
-/// Every version of a wallet is a snapshot of it, and so is every row that shows a balance.
-fn overdrafts(facts: &Facts, found: &mut Vec<String>) {
+/// Every version of a wallet is a snapshot of it: what its event says of the balance is true, and it is not below zero.
+fn versions_of_wallets(facts: &Facts, found: &mut Vec<String>) {
     for (wallet, events) in super::versions::by_wallet(facts.committed.iter()) {
         let mut balance = 0_i128;
         for event in events {
             balance += i128::from(event.effect);
-            if balance < 0 {
-                found.push(format!("wallet {wallet} was at {balance} {} in version {}", event.currency, event.version));
+            let (currency, version) = (&event.currency, event.version);
+            if let Some(said) = event.balance.map(i128::from)
+                && said != balance
+            {
+                found.push(format!(
+                    "wallet {wallet} was at {balance} {currency} in version {version}, which says {said}"
+                ));
+                break;
+            }
+            if balance < 0 && !facts.overdraft_allowed {
+                found.push(format!("wallet {wallet} was at {balance} {currency} in version {version}"));
                 break;
             }
         }
     }
+}
+
+/// And so is every row that shows a balance.
+fn negative_rows(facts: &Facts, found: &mut Vec<String>) {
     for (table, rows) in [("read model", &facts.read_model), ("command state", &facts.command_state)] {
         for row in rows.iter().filter(|row| row.amount < 0) {
             found.push(format!("wallet {} is at {} {} in the {table}", row.wallet, row.amount, row.currency));

@@ -13,6 +13,7 @@ fn event(id: u128, wallet: &str, version: i64, kind: &str, effect: i64, transact
         kind: kind.into(),
         currency: "EUR".into(),
         effect,
+        balance: None,
         transaction: transaction.map(Into::into),
     }
 }
@@ -118,6 +119,17 @@ fn an_overdraft_is_seen_though_a_later_deposit_covers_it() {
     });
     assert_eq!(numbers, [1], "{said}");
     assert!(said.contains("wallet ada was at -400 EUR in version 2"), "{said}");
+}
+
+#[test]
+fn an_event_that_says_another_balance_than_its_wallet_had_is_seen() {
+    let (numbers, said) = broken(|facts| {
+        for event in [&mut facts.committed[3], &mut facts.published[3].event] {
+            event.balance = Some(601);
+        }
+    });
+    assert_eq!(numbers, [1], "{said}");
+    assert!(said.contains("wallet ada was at 600 EUR in version 3, which says 601"), "{said}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ const BASE: &str = "https://tidegate.dev/problems/";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     MalformedBody,
+    BodyTooLarge,
     MissingField,
     UnknownField,
     WrongFieldType,
@@ -46,8 +47,9 @@ pub enum Kind {
 impl Kind {
     /// All of them, in the order of the documentation.
     #[cfg(test)]
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::MalformedBody,
+        Self::BodyTooLarge,
         Self::MissingField,
         Self::UnknownField,
         Self::WrongFieldType,
@@ -79,6 +81,7 @@ impl Kind {
     fn row(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::MalformedBody => (400, "malformed-body", "The body is not a JSON object"),
+            Self::BodyTooLarge => (413, "body-too-large", "The body is too large"),
             Self::MissingField => (400, "missing-field", "A field is missing"),
             Self::UnknownField => (400, "unknown-field", "A field is not known"),
             Self::WrongFieldType => (400, "wrong-field-type", "A field has the wrong JSON type"),

@@ -1,6 +1,7 @@
 # The kind cluster: created, found again, started again after the engine was stopped under it. Sourced, not run.
 # $STATE/cluster/id holds the node container that this state directory created; no other is touched.
 # shellcheck shell=bash
+# shellcheck disable=SC2153,SC2154 # set by the files beside this one
 
 cluster_ensure() {
   local recorded actual state
@@ -37,9 +38,11 @@ cluster_create() {
   mkdir -p "$STATE/cluster"
   echo creating >"$STATE/cluster/id"
   rm -f "$KUBECONFIG"
+  docker network inspect kind >/dev/null 2>&1 || touch "$STATE/made-network"
   kind create cluster --name "$CLUSTER" --image "$node_image" --config hack/kind.yaml --kubeconfig "$KUBECONFIG" --wait 180s
   docker ps -q --no-trunc --filter "label=io.x-k8s.kind.cluster=$CLUSTER" >"$STATE/cluster/id.part"
   mv "$STATE/cluster/id.part" "$STATE/cluster/id"
+  printf 'br-%.12s' "$(docker network inspect -f '{{.Id}}' kind)" >"$STATE/cluster/bridge"
 }
 
 cluster_delete() {

@@ -81,7 +81,7 @@ engine_process_alive() {
   [ -n "$1" ] && [ -r "/proc/$1/cmdline" ] && tr '\0' ' ' <"/proc/$1/cmdline" | grep -qF "$ENGINE/"
 }
 
-# Every process that works for our engine: dockerd, containerd, shims and port proxies name our folder or descend from it.
+# Every process of our engine: dockerd, containerd and shims name our folder on their command line.
 engine_processes() {
   local folder
   for folder in /proc/[0-9]*; do
@@ -91,24 +91,40 @@ engine_processes() {
   done
 }
 
+# What runs in our node's container, which outlives a killed shim: known by the container's id in its control group.
+node_processes() {
+  local id
+  id=$(cat "$STATE/cluster/id" 2>/dev/null || true)
+  if [ "${#id}" -eq 64 ]; then
+    grep -lF "$id" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3 || true
+  fi
+}
+
+engine_gone() {
+  [ -z "$(engine_processes)" ]
+}
+
 engine_stop() {
   local pid
-  if ! engine_is_ours; then
-    return
-  fi
   pid=$(cat "$ENGINE/dockerd.pid" 2>/dev/null || true)
   if engine_process_alive "$pid"; then
     kill "$pid"
     wait_for 60 "the Docker engine to stop" engine_gone || true
   fi
-  for pid in $(engine_processes); do
+  for pid in $(engine_processes) $(node_processes); do
     kill -9 "$pid" 2>/dev/null || true
   done
   engine_unmount
+  engine_unlink
 }
 
-engine_gone() {
-  [ -z "$(engine_processes)" ]
+# The bridge of kind's network, when the engine was not there to remove it.
+engine_unlink() {
+  local bridge
+  bridge=$(cat "$STATE/cluster/bridge" 2>/dev/null || true)
+  if [ -n "$bridge" ] && ip link show "$bridge" >/dev/null 2>&1; then
+    ip link delete "$bridge"
+  fi
 }
 
 # What killed processes left mounted below our folder, deepest first.

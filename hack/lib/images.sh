@@ -1,5 +1,6 @@
 # Our images: built by plain Dockerfiles, named by what went into them, loaded into the node only when it lacks them. Sourced.
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # set by the files beside this one
 
 # image_ensure NAME SOURCES CONTEXT [BUILD ARGUMENT...]: builds tidegate/NAME and loads it; sets image_tag, a hash of SOURCES, base and
 # arguments. CONTEXT is a command that prints the build context. Archives are kept in the cache: a new cluster needs no new build.

@@ -44,6 +44,7 @@ users_ensure() {
   fi
   k -n kafka delete job -l app.kubernetes.io/name=kafka-users --wait=true
   secret kafka kafka-users --from-file=tidegate-operator="$SECRETS/kafka-tidegate-operator" --from-file=wallet="$SECRETS/kafka-wallet"
+  # shellcheck disable=SC2001 # anchored to lines
   sed "s|^  name: kafka-users\$|  name: $job|" <<<"$rendered" | apply
   wait_for 180 "the Job kafka/$job" job_finished kafka "$job"
   if [ "$(k -n kafka get job "$job" -o jsonpath='{.status.succeeded}')" != 1 ]; then

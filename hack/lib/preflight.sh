@@ -1,5 +1,6 @@
 # What hack/up needs, checked before it begins. Sourced, not run.
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # set by the files beside this one
 
 preflight() {
   local free place

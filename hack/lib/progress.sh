@@ -87,10 +87,30 @@ digest_text() {
   printf '%s\n' "$@" | sha256sum | cut -c1-12
 }
 
+# One hack/up or hack/down at a time. Descriptor 9 holds the lock as long as this shell lives.
+take_lock() {
+  exec 9>"$STATE/lock"
+  if ! flock -n 9; then
+    fail "another hack/up or hack/down is at work on $STATE" "wait until it is done"
+  fi
+}
+
+# remove_entries FOLDER NAME...: these entries of the folder, and the folder itself if nothing else is in it.
+remove_entries() {
+  local folder=$1 name
+  shift
+  for name in "$@"; do
+    # Go's module cache is read-only.
+    [ ! -d "$folder/$name" ] || find "$folder/$name" -xdev -type d ! -perm -u+w -exec chmod u+w {} +
+    rm -rf --one-file-system "${folder:?}/$name"
+  done
+  rmdir --ignore-fail-on-non-empty "$folder"
+}
+
 # scratch NAME: an empty folder on the cache's file system, so that a finished result is moved into place in one rename.
 scratch() {
   local folder=$CACHE/tmp/$1
-  rm -rf "$folder"
+  rm -rf --one-file-system "$folder"
   mkdir -p "$folder"
   printf '%s\n' "$folder"
 }

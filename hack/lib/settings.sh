@@ -29,3 +29,7 @@ REGISTRY_BASE_IMAGE=${TIDEGATE_BASE_IMAGE:-debian:$DEBIAN_RELEASE-slim}
 # Ports published on 127.0.0.1 (hack/kind.yaml says what each is for).
 HOST_PORTS=(30092 30093 30094 30095 30432 30379 30080 30081 30082 30083 30084 30085 30086 30090 30091)
 DISK_NEEDED_GIB=20
+
+# What hack/up and hack/test put into the two folders; hack/down removes these and nothing else that may be there.
+STATE_ENTRIES=(engine cluster secrets log test offline made-network kubeconfig lock)
+CACHE_ENTRIES=(bin tools go cargo debs maven offline images tmp)

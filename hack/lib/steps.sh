@@ -20,3 +20,17 @@ step_postgres() {
   step postgres-ready "PostgreSQL Ready" postgres_ready
 }
 step_users() { step users "Kafka: users and access rights" users_ensure; }
+step_crds() { step crds "Custom resource definitions" crds_ensure; }
+step_operator() {
+  step binaries "Operator and services: compiling" binaries_ensure
+  step operator "Operator" operator_ensure
+  step operator-ready "Operator Ready" operator_ready
+}
+step_pipelines() {
+  step pipelines "The wallet: topics and pipeline" pipelines_ensure
+  step pipelines-ready "The wallet Ready" pipelines_ready
+}
+step_demo() {
+  step demo "Main job: wallets, deposits, transfers" demo_run
+  step demo-show "What there is to see" demo_show
+}

@@ -37,7 +37,7 @@ go_tool() {
   local name=$1 version=$2 package=$3 folder=$CACHE/tools/$1-$2
   if [ ! -x "$folder/$name" ]; then
     need_go
-    echo "building $name $version"
+    say "  building $name $version (once)"
     rm -rf "$CACHE/tmp/$name"
     mkdir -p "$CACHE/tmp/$name" "$folder"
     GOBIN=$CACHE/tmp/$name go install -ldflags "-s -w" "$package@$version"
@@ -62,20 +62,26 @@ tar tar
 zstd zstd
 flock util-linux
 ss iproute2
+ip iproute2
+unshare util-linux
 cc gcc
+c++ g++
+make make
+perl perl
+pkg-config pkg-config
 mvn maven
-jlink openjdk-17-jdk-headless
 PROGRAMS
   if [ "${#missing[@]}" -gt 0 ]; then
     install_packages "${missing[@]}"
   fi
+  if ! command -v cargo >/dev/null; then
+    fail "cargo is missing" "install Rust from rustup.rs (rust-toolchain.toml names the version) and run it again"
+  fi
   if ! version_at_least "$(kind version 2>/dev/null | awk '{ print $2 }')" "$KIND_VERSION"; then
-    say "  building kind $KIND_VERSION (once)"
     go_tool kind "$KIND_VERSION" sigs.k8s.io/kind
     own_tool kind "$CACHE/tools/kind-$KIND_VERSION/kind"
   fi
-  if ! version_at_least "$(helm version --template '{{.Version}}' 2>/dev/null)" v3.15.0; then
-    say "  building Helm $HELM_VERSION (once; about 1 min)"
+  if ! version_at_least "$(helm version --template '{{.Version}}' 2>/dev/null)" v3.17.0; then
     go_tool helm "$HELM_VERSION" helm.sh/helm/v3/cmd/helm
     own_tool helm "$CACHE/tools/helm-$HELM_VERSION/helm"
   fi

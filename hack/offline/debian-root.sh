@@ -6,6 +6,7 @@ debian_root() {
   shift 3
   included=$(IFS=, && echo "$*")
   # The host may have other vendors' sources too: only one that says it is Debian's, of this release.
+  # shellcheck disable=SC2016 # apt fills these in
   mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(ORIGIN)' 'Created-By: Packages' |
     awk -v release="$release" '$2 == release && $3 == "Debian" { print $1; exit }')
   mkdir -p "$downloads" "$(dirname "$target")"

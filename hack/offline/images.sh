@@ -1,8 +1,7 @@
 # The node image and the base image where no container registry can be reached: assembled from Debian's packages and from Go
 # modules. Only this folder knows how; the rest of hack/ gets two image names. Sourced, not run.
 # shellcheck shell=bash
-
-offline_packages=(debootstrap zstd)
+# shellcheck disable=SC2034 # the images' names are for the files that source this one
 
 # Sets base_image.
 offline_base_image() {
@@ -49,6 +48,7 @@ offline_image() {
 
 offline_assemble_base() {
   local work
+  offline_tools
   say "  assembling the base image from Debian's packages (about 1 min)"
   work=$(scratch base)
   isolated hack/offline/base-root.sh "$work/root" "$DEBIAN_RELEASE" "$CACHE/debs"
@@ -58,6 +58,7 @@ offline_assemble_base() {
 
 offline_assemble_node() {
   local work
+  offline_tools
   offline_binaries
   work=$(scratch node)
   say "  assembling the node image (about 2 min): Debian's packages"
@@ -73,6 +74,14 @@ offline_assemble_node() {
   say "  assembling the node image: packing it"
   tar -C "$work/root" --one-file-system -c . | zstd -q -1 -T0 -f -o "$1"
   rm -rf --one-file-system "$work"
+}
+
+offline_tools() {
+  if ! command -v apt-get >/dev/null; then
+    fail "without a container registry the images are assembled from Debian's packages, which takes a Debian host" \
+      "make a registry reachable (TIDEGATE_NODE_IMAGE and TIDEGATE_BASE_IMAGE name the images to pull) or use Debian"
+  fi
+  command -v debootstrap >/dev/null || install_packages debootstrap
 }
 
 # Builds what the node image holds beside Debian's packages; sets kind_source, localkube, coredns, local_path_provisioner, pause.
@@ -92,7 +101,6 @@ offline_binaries() {
     (cd hack/offline/pause && go build -ldflags "-s -w" -o "$pause" .)
     mv "$localkube.part" "$localkube"
   fi
-  say "  building CoreDNS and the storage provisioner from Go modules (once; about 3 min)"
   go_tool coredns "$COREDNS_VERSION" github.com/coredns/coredns
   coredns=$CACHE/tools/coredns-$COREDNS_VERSION/coredns
   go_tool local-path-provisioner "$LOCAL_PATH_PROVISIONER_VERSION" github.com/rancher/local-path-provisioner

@@ -185,7 +185,7 @@ need_cluster() {
 
 # Test targets that need nothing but the compiler. Every other target under <crate>/tests/ is an integration test, so that a new
 # one is run without being listed anywhere.
-CLUSTER_FREE_TESTS=(contract_twin golden schemas)
+CLUSTER_FREE_TESTS=(contract_twin driver golden schemas)
 
 # test_targets unit|integration: `--test NAME` arguments, one a line pair, without the e2e stories.
 test_targets() {

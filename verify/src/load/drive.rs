@@ -106,7 +106,7 @@ pub async fn drive(api: WalletApi, options: Options) -> Outcome {
         failed,
         retries: shared.api.retries(),
         failures,
-        out_of_time: Instant::now() >= shared.ends && opened + succeeded + failed < wanted,
+        out_of_time: Instant::now() >= shared.ends && opened + succeeded < wanted,
         took: started.elapsed(),
         latency: operating.latency,
         balances: (0..shared.options.wallets as usize).map(|wallet| shared.funds.of(wallet)).collect(),
@@ -154,19 +154,26 @@ async fn work(shared: Arc<Shared>, phase: Phase, total: u64, worker: u32) -> Sha
             break;
         }
         let asked = Instant::now();
-        let answer = match phase {
-            Phase::Opening => open(&shared, number).await,
-            Phase::Operating => operate(&shared, &mut planner, number).await,
+        let operation = async {
+            match phase {
+                Phase::Opening => open(&shared, number).await,
+                Phase::Operating => operate(&shared, &mut planner, number).await,
+            }
+        };
+        // A call that is being repeated when time is up is a failure: nobody knows what became of it.
+        let answer = match tokio::time::timeout_at(shared.ends.into(), operation).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err("the deadline of the run came before the answer".to_owned()),
         };
         match answer {
             Ok(()) => {
                 shared.succeeded.fetch_add(1, Ordering::SeqCst);
                 share.latency.saturating_record(u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX));
             }
-            Err(error) => {
+            Err(what) => {
                 shared.failed.fetch_add(1, Ordering::SeqCst);
                 if share.failures.len() < KEPT_FAILURES {
-                    share.failures.push(error.to_string());
+                    share.failures.push(what);
                 }
             }
         }

@@ -1,0 +1,178 @@
+//! The whole path: what commands commit is on the topic once and in order, and the projections are what the topic makes them.
+
+mod world;
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use world::{Process, Record, Role, World, eventually, story};
+
+async fn open(api: &Process, wallets: &[&str]) {
+    for wallet in wallets {
+        api.done("/wallets", json!({"walletId": wallet, "ownerId": "o", "currency": "EUR"})).await;
+        api.done(&format!("/wallets/{wallet}/deposits"), json!({"amount": "100.00", "reference": "seed"})).await;
+    }
+}
+
+/// Transfers of ten cents round and round, ten at a time.
+async fn transfer(api: &Process, wallets: &[&str], count: usize) {
+    for start in (0..count).step_by(10) {
+        let transfers = (start..(start + 10).min(count)).map(|n| {
+            let (from, to) = (wallets[n % wallets.len()], wallets[(n + 1) % wallets.len()]);
+            api.done("/transfers", json!({"from": from, "to": to, "amount": "0.10"}))
+        });
+        join_all(transfers).await;
+    }
+}
+
+/// The events of the event store, as `wallet/version` and their id.
+async fn committed(world: &World) -> BTreeMap<(String, i64), String> {
+    let rows: Vec<(String, i64, uuid::Uuid)> =
+        sqlx::query_as("SELECT wallet_id, version, event_id FROM wallet_events").fetch_all(&world.pool).await.unwrap();
+    rows.into_iter().map(|(wallet, version, id)| ((wallet, version), id.to_string())).collect()
+}
+
+/// The records by wallet and version; each wallet's versions are 1..n in the order of its one partition.
+fn published(records: &[Record]) -> BTreeMap<(String, i64), String> {
+    let mut seen: BTreeMap<&str, (i32, i64)> = BTreeMap::new();
+    for record in records {
+        let version = record.value["aggregateVersion"].as_i64().unwrap();
+        let (partition, last) = seen.get(record.key.as_str()).copied().unwrap_or((record.partition, 0));
+        assert_eq!((record.partition, version), (partition, last + 1), "{record:?}");
+        assert_eq!(record.value["aggregateId"], json!(record.key));
+        seen.insert(&record.key, (partition, version));
+    }
+    records
+        .iter()
+        .map(|record| {
+            let version = record.value["aggregateVersion"].as_i64().unwrap();
+            ((record.key.clone(), version), record.value["eventId"].as_str().unwrap().to_owned())
+        })
+        .collect()
+}
+
+/// Version and balance (minor units) of each wallet, as the topic makes them.
+fn fold(records: &[Record]) -> BTreeMap<String, (i64, i64)> {
+    let mut wallets: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+    for record in records {
+        let cents =
+            record.value["data"]["amount"].as_str().map_or(0, |amount| amount.replace('.', "").parse().unwrap());
+        let sign = match record.value["eventType"].as_str().unwrap() {
+            "MoneyWithdrawn" | "TransferSent" => -1,
+            _ => 1,
+        };
+        let wallet = wallets.entry(record.key.clone()).or_default();
+        *wallet = (record.value["aggregateVersion"].as_i64().unwrap(), wallet.1 + sign * cents);
+    }
+    wallets
+}
+
+async fn agrees(world: &World) {
+    let committed = committed(world).await;
+    let records = world.topic(committed.len()).await;
+    assert_eq!(records.len(), committed.len(), "each event once");
+    assert_eq!(published(&records), committed);
+    world.until_caught_up().await;
+    let fold = fold(&records);
+    assert_eq!(world.balances("wallet_read_model").await, fold);
+    assert_eq!(world.balances("wallet_state").await, fold);
+    let unbalanced: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM (SELECT FROM ledger_entries GROUP BY transaction_id HAVING sum(amount) <> 0) AS wrong",
+    )
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    assert_eq!(unbalanced, 0, "each transaction sums to zero");
+    let booked: Vec<(String, i64)> =
+        sqlx::query_as("SELECT account, sum(amount)::bigint FROM ledger_entries GROUP BY account")
+            .fetch_all(&world.pool)
+            .await
+            .unwrap();
+    let booked: BTreeMap<_, _> = booked.into_iter().collect();
+    for (wallet, (_, balance)) in &fold {
+        assert_eq!(booked[wallet], *balance, "the ledger's {wallet}");
+    }
+    assert_eq!(booked.get("transit:EUR").copied().unwrap_or_default(), 0, "nothing is left in transit");
+    assert_eq!(booked["external:EUR"], -fold.values().map(|(_, balance)| balance).sum::<i64>());
+}
+
+#[test]
+fn what_is_committed_is_published_once_in_order_and_projected() {
+    story(async |world| {
+        let api = world.start(Role::Commands).await;
+        let _ledger = world.start(Role::Ledger).await;
+        let _read_model = world.start(Role::ReadModel).await;
+        let wallets = ["a", "b", "c", "d", "e"];
+        open(&api, &wallets).await;
+        transfer(&api, &wallets, 200).await;
+        agrees(world).await;
+
+        let (_, page) = api.get("/wallets/a/ledger?limit=2").await;
+        let lines = page["items"].as_array().unwrap();
+        assert_eq!(lines.len(), 2, "{page}");
+        assert_eq!(
+            (&lines[0]["eventType"], &lines[0]["amount"], &lines[0]["counterAccount"], &lines[0]["reference"]),
+            (&json!("MoneyDeposited"), &json!("100.00"), &json!("external:EUR"), &json!("seed"))
+        );
+        assert_eq!(lines[1]["counterAccount"], "transit:EUR");
+        assert!(lines[1]["counterparty"].is_string(), "{page}");
+
+        let (_, stored) = api.get("/wallets/a/events?limit=500").await;
+        let on_topic: Vec<Value> =
+            world.topic(0).await.into_iter().filter(|record| record.key == "a").map(|record| record.value).collect();
+        assert_eq!(stored["items"], json!(on_topic), "the API shows events as they are on the topic");
+    });
+}
+
+#[test]
+fn a_killed_writer_and_killed_projectors_lose_nothing_and_repeat_nothing() {
+    story(async |world| {
+        let wallets = ["a", "b", "c"];
+        let mut api = world.start(Role::Commands).await;
+        let mut ledger = world.start(Role::Ledger).await;
+        let mut read_model = world.start(Role::ReadModel).await;
+        open(&api, &wallets).await;
+        for _ in 0..3 {
+            transfer(&api, &wallets, 100).await;
+            api.kill();
+            ledger.kill();
+            read_model.kill();
+            api = world.start(Role::Commands).await;
+            ledger = world.start(Role::Ledger).await;
+            read_model = world.start(Role::ReadModel).await;
+        }
+        agrees(world).await;
+        drop((api, ledger, read_model));
+    });
+}
+
+#[test]
+fn the_health_of_the_way_to_kafka_is_told() {
+    story(async |world| {
+        let api = world.start(Role::Commands).await;
+        open(&api, &["a"]).await;
+        world.topic(2).await;
+        eventually("everything is published and said to be", async || {
+            let (_, health) = api.get("/health/kafka").await;
+            let fine = json!({"status": "healthy", "producer": {"connected": true},
+                "publisher": {"isRunning": true, "unprocessedEvents": 0, "lagMs": 0}});
+            if health == fine { Ok(()) } else { Err(health.to_string()) }
+        })
+        .await;
+        let (status, _) = api.get("/health/kafka/stats").await;
+        assert!(status.is_success());
+    });
+}
+
+#[test]
+fn a_relay_in_a_process_of_its_own_publishes_what_commands_commit() {
+    story(async |world| {
+        let api = world.start_with(Role::Commands, json!({"publisher": "Separate"})).await;
+        open(&api, &["a", "b"]).await;
+        let _publisher = world.start(Role::Publisher).await;
+        transfer(&api, &["a", "b"], 20).await;
+        let committed = committed(world).await;
+        assert_eq!(published(&world.topic(committed.len()).await), committed);
+    });
+}

@@ -1,0 +1,123 @@
+//! The binary as a process, and how to talk to it.
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::eventually;
+
+/// A running process. It is killed when it goes out of scope.
+pub struct Process {
+    child: Child,
+    http: reqwest::Client,
+    base: String,
+    log: std::path::PathBuf,
+}
+
+/// A port that nobody listens on now.
+pub(super) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Process {
+    pub(super) fn spawn(folder: &Path, settings: &Value) -> Self {
+        let port = settings["http"]["port"].as_u64().unwrap();
+        let path = folder.join(format!("settings-{port}.yaml"));
+        let log = folder.join(format!("log-{port}"));
+        std::fs::write(&path, settings.to_string()).unwrap(); // JSON is YAML
+        let output = std::fs::File::create(&log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_tidegate-wallet"))
+            .arg("--settings")
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { child, http, base: format!("http://127.0.0.1:{port}"), log }
+    }
+
+    pub(super) async fn until_ready(&self) {
+        eventually("the process is ready", async || match self.http.get(self.url("/readyz")).send().await {
+            Ok(response) if response.status().is_success() => Ok(()),
+            Ok(response) => Err(format!("{}; {}", response.status(), self.tail())),
+            Err(error) => Err(format!("{error}; {}", self.tail())),
+        })
+        .await;
+    }
+
+    /// The last lines that the process logged.
+    fn tail(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    /// The whole log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// GETs a document, whatever the status.
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
+        read(self.http.get(self.url(path)).send().await.unwrap()).await
+    }
+
+    /// POSTs a body, whatever it is.
+    pub async fn post(&self, path: &str, body: impl ToString) -> (StatusCode, Value) {
+        read(self.http.post(self.url(path)).body(body.to_string()).send().await.unwrap()).await
+    }
+
+    /// POSTs a body under a key; the answer's body as it came.
+    pub async fn post_with_key(&self, path: &str, key: &str, body: impl ToString) -> (StatusCode, String) {
+        let request = self.http.post(self.url(path)).header("Idempotency-Key", key).body(body.to_string());
+        let response = request.send().await.unwrap();
+        (response.status(), response.text().await.unwrap())
+    }
+
+    /// POSTs a body that must be accepted.
+    pub async fn done(&self, path: &str, body: impl ToString) -> Value {
+        let (status, answer) = self.post(path, body).await;
+        assert_eq!(status, StatusCode::CREATED, "{path}: {answer}");
+        answer
+    }
+
+    /// Ends it without a word (SIGKILL).
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end (SIGTERM); how it ended.
+    pub async fn stop(mut self) -> std::process::ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        eventually("the process ends when it is asked to", async || {
+            self.child.try_wait().unwrap().ok_or_else(|| self.tail())
+        })
+        .await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn read(response: reqwest::Response) -> (StatusCode, Value) {
+    let status = response.status();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}

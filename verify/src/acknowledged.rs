@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    facts::Facts,
-    load::{Options, Outcome},
-};
+use crate::{facts::Facts, load::Options};
 
-/// A sentence for each of the run's wallets that is missing, or that holds something else than was acknowledged.
-pub fn violations(options: &Options, outcome: &Outcome, facts: &Facts) -> Vec<String> {
+/// A sentence for each of the run's wallets that is missing, or that holds something else than was acknowledged: `balances`, in
+/// minor units, in the order of the run's wallets.
+pub fn violations(options: &Options, balances: &[i64], facts: &Facts) -> Vec<String> {
     let stored: BTreeMap<&str, i64> = facts.command_state.iter().map(|row| (row.wallet.as_str(), row.amount)).collect();
     let mut found = Vec::new();
-    for (index, &acknowledged) in outcome.balances.iter().enumerate() {
+    for (index, &acknowledged) in balances.iter().enumerate() {
         let wallet = options.wallet(index);
         match stored.get(wallet.as_str()) {
             Some(&amount) if amount == acknowledged => {}
@@ -24,7 +22,7 @@ pub fn violations(options: &Options, outcome: &Outcome, facts: &Facts) -> Vec<St
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use super::*;
     use crate::facts::Balance;
@@ -37,14 +35,15 @@ mod tests {
             workers: 1,
             seed: 0,
             run: "run".into(),
+            rate: None,
+            stop: Arc::default(),
             deadline: Duration::ZERO,
             progress: false,
         };
-        let outcome = Outcome { balances: vec![5, 7, 0], ..Outcome::nothing() };
         let row = |wallet: &str, amount| Balance { wallet: wallet.into(), version: 1, currency: "EUR".into(), amount };
         let facts = Facts { command_state: vec![row("run-0", 5), row("run-1", 0)], ..Facts::default() };
         assert_eq!(
-            violations(&options, &outcome, &facts),
+            violations(&options, &[5, 7, 0], &facts),
             ["wallet run-1 holds 0; 7 was acknowledged", "wallet run-2 was opened, and is not stored"]
         );
     }

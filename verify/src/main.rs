@@ -2,6 +2,7 @@
 
 use std::{
     process::ExitCode,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -44,6 +45,9 @@ struct Wallet {
     /// Connections that work at the same time.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_WORKERS)))]
     workers: u32,
+    /// At most so many operations a second, over all workers. Default: as many as the service takes.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: Option<u32>,
     /// Chooses the operations; printed, so that a run can be made again. Default: from the clock.
     #[arg(long)]
     seed: Option<u64>,
@@ -67,6 +71,8 @@ async fn main() -> anyhow::Result<ExitCode> {
         workers: wallet.workers,
         seed,
         run: format!("load-{seed:x}-{now:x}"),
+        rate: wallet.rate,
+        stop: Arc::default(),
         deadline: Duration::from_secs(wallet.deadline),
         progress: true,
     };
@@ -113,7 +119,7 @@ fn judge(options: &Options, outcome: &Outcome, reading: &Reading) -> bool {
     }
     // What a failed operation did is unknown, so only a run without failures can be held against the stores.
     if outcome.failed == 0 {
-        let lost = acknowledged::violations(options, outcome, facts);
+        let lost = acknowledged::violations(options, &outcome.balances, facts);
         let said = if lost.is_empty() { "held".into() } else { format!("VIOLATED {} times", lost.len()) };
         println!("acknowledged       {said}: what the service acknowledged in this run is what is stored");
         lost.iter().take(SHOWN).for_each(|violation| println!("  {violation}"));

@@ -38,8 +38,17 @@ async fn load(answer: fn(&str, u32) -> StatusCode, deadline: Duration) -> (Outco
     let url = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().fallback(post(handle)).with_state(service.clone());
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
-    let options =
-        Options { wallets: 5, operations: 60, workers: 4, seed: 7, run: "run".into(), deadline, progress: false };
+    let options = Options {
+        wallets: 5,
+        operations: 60,
+        workers: 4,
+        seed: 7,
+        run: "run".into(),
+        rate: None,
+        stop: Arc::default(),
+        deadline,
+        progress: false,
+    };
     let outcome = drive(WalletApi::new(&url).unwrap(), options).await;
     server.abort();
     let seen = service.seen.lock().unwrap().clone();

@@ -41,23 +41,6 @@ pub struct Outcome {
     pub balances: Vec<i64>,
 }
 
-impl Outcome {
-    /// Of a run that has not begun.
-    pub fn nothing() -> Self {
-        Self {
-            opened: 0,
-            succeeded: 0,
-            failed: 0,
-            retries: 0,
-            failures: vec![],
-            out_of_time: false,
-            took: Duration::ZERO,
-            latency: empty_histogram(),
-            balances: vec![],
-        }
-    }
-}
-
 struct Shared {
     api: WalletApi,
     options: Options,
@@ -148,7 +131,8 @@ async fn run(shared: &Arc<Shared>, phase: Phase) -> Share {
 async fn work(shared: Arc<Shared>, phase: Phase, total: u64, worker: u32) -> Share {
     let mut planner = Planner::new(shared.options.seed, worker, shared.options.wallets as usize);
     let mut share = Share { latency: empty_histogram(), failures: vec![] };
-    while Instant::now() < shared.ends {
+    let pace = shared.options.pace();
+    while Instant::now() < shared.ends && !shared.options.stop.load(Ordering::SeqCst) {
         let number = shared.next.fetch_add(1, Ordering::SeqCst);
         if number >= total {
             break;
@@ -176,6 +160,9 @@ async fn work(shared: Arc<Shared>, phase: Phase, total: u64, worker: u32) -> Sha
                     share.failures.push(what);
                 }
             }
+        }
+        if matches!(phase, Phase::Operating) && asked.elapsed() < pace {
+            tokio::time::sleep_until((asked + pace).into()).await;
         }
     }
     share

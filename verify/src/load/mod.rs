@@ -8,7 +8,10 @@ pub use drive::{Outcome, drive};
 pub use plan::{Funds, Operation, Planner};
 pub use report::describe;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 /// The most wallets and operations that one run may be asked for.
 pub const MOST_WALLETS: u32 = 100_000;
@@ -30,6 +33,10 @@ pub struct Options {
     pub seed: u64,
     /// Prefix of the run's wallet ids and idempotency keys: another one for each run, so that a run may be repeated on a cluster.
     pub run: String,
+    /// The most operations a second, over all workers; none: as many as the service takes.
+    pub rate: Option<u32>,
+    /// Set to end the operations early: what is under way is finished, and the outcome counts as complete.
+    pub stop: Arc<AtomicBool>,
     /// When the run ends, finished or not, from its start.
     pub deadline: Duration,
     /// Whether to print progress to standard error.
@@ -40,5 +47,10 @@ impl Options {
     /// The id of the run's `index`th wallet.
     pub fn wallet(&self, index: usize) -> String {
         format!("{}-{index}", self.run)
+    }
+
+    /// The time from one operation of a worker to its next, at least.
+    fn pace(&self) -> Duration {
+        self.rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) * self.workers / rate.max(1))
     }
 }

@@ -96,7 +96,9 @@ mod tests {
 
     use super::*;
 
-    fn recording() -> (Batcher<String, u32, u32>, Arc<Mutex<Vec<usize>>>) {
+    type Sizes = Arc<Mutex<Vec<usize>>>;
+
+    fn recording() -> (Batcher<String, u32, u32>, Sizes) {
         let sizes = Arc::new(Mutex::new(Vec::new()));
         let seen = sizes.clone();
         let batcher = Batcher::new(move |items: BTreeMap<String, u32>| {

@@ -12,7 +12,12 @@ use tidegate_crds::{EventPipeline, KafkaTopic};
 use tokio::sync::mpsc;
 
 use crate::{
-    config::Config, events::Events, gateway::Gateway, metrics::Metrics, pipeline::memory::PipelineMemories,
+    config::Config,
+    events::Events,
+    gateway::Gateway,
+    lag::Readings,
+    metrics::Metrics,
+    pipeline::{children::Children, memory::PipelineMemories},
     topic::memory::TopicMemories,
 };
 
@@ -31,6 +36,10 @@ pub struct Context {
     pub topics: Store<KafkaTopic>,
     /// All EventPipelines.
     pub pipelines: Store<EventPipeline>,
+    /// What was made for pipelines.
+    pub children: Children,
+    /// Lag and members of consumer groups.
+    pub readings: Readings,
     /// What is remembered of topics.
     pub topic_memories: TopicMemories,
     /// What is remembered of pipelines.

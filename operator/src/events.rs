@@ -35,6 +35,7 @@ impl Events {
     }
 
     async fn publish(&self, type_: EventType, about: &ObjectReference, reason: &str, action: &str, note: String) {
+        tracing::info!(kind = about.kind, namespace = about.namespace, name = about.name, reason, note, "event");
         let note = Some(truncate(note, MAX_NOTE));
         let event = Event { type_, reason: reason.into(), note, action: action.into(), secondary: None };
         if let Err(error) = self.recorder.publish(&event, about).await {

@@ -19,6 +19,9 @@ use tracing_subscriber::EnvFilter;
 /// How long a leadership may take to finish what it is doing when the process is told to stop.
 const FINISH: Duration = Duration::from_secs(10);
 
+/// What is logged unless RUST_LOG says otherwise.
+const LOG: &str = "info,krafka=warn";
+
 #[derive(Parser)]
 #[command(version, about = "Turns KafkaTopic and EventPipeline resources into topics and running processors")]
 struct Arguments {
@@ -30,7 +33,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
 
     let config = Arc::new(Config::load(&arguments.config)?);

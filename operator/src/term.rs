@@ -7,9 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, Resource, ResourceExt,
+    core::PartialObjectMeta,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt, controller,
         reflector::{self, ObjectRef, Store, store::Writer},
@@ -17,7 +19,6 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tidegate_crds::{EventPipeline, KafkaTopic};
 use tidegate_kafka::{AdminOptions, Krafka};
 use tidegate_settings::binding::{self, BindingError};
 use tokio::sync::mpsc;
@@ -25,24 +26,34 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Config,
+    config::{Config, ConnectionConfig},
     context::Context,
     events::Events,
     gateway::Gateway,
+    lag::{self, Readings},
     metrics::Metrics,
-    pipeline::memory::PipelineMemories,
+    neighbours,
+    pipeline::{
+        self,
+        children::{Child, Children},
+        memory::PipelineMemories,
+    },
     topic::{self, drift, memory::TopicMemories},
 };
 
 /// Topics that are worked on at once; their Kafka requests travel together.
 const TOPICS_AT_ONCE: u16 = 256;
+/// Pipelines that are worked on at once.
+const PIPELINES_AT_ONCE: u16 = 16;
+/// What the operator manages carries this.
+const MANAGED: &str = "app.kubernetes.io/managed-by=tidegate";
 
 /// Opens the connections of the configuration. None of them is contacted yet.
 ///
 /// # Errors
 /// When a binding cannot be read.
 pub fn connections(config: &Config, metrics: &Metrics) -> Result<BTreeMap<String, Gateway>, BindingError> {
-    let open = |(name, connection): (&String, &crate::config::ConnectionConfig)| {
+    let open = |(name, connection): (&String, &ConnectionConfig)| {
         let options =
             AdminOptions { client_id: format!("{}-operator", config.installation_id), ..AdminOptions::default() };
         let admin = Krafka::new(binding::kafka(&connection.path)?, options, metrics.kafka.clone());
@@ -63,15 +74,18 @@ pub async fn lead(
     let (topics, topics_writer) = reflector::store();
     let (pipelines, pipelines_writer) = reflector::store();
     let (topic_triggers, topic_requests) = mpsc::unbounded_channel();
-    let (pipeline_triggers, _pipeline_requests) = mpsc::unbounded_channel();
+    let (pipeline_triggers, pipeline_requests) = mpsc::unbounded_channel();
+    let (children, child_watches) = children(&client);
     let context = Arc::new(Context {
         client: client.clone(),
         config,
         connections,
         topics: topics.clone(),
         pipelines: pipelines.clone(),
+        children,
+        readings: Readings::default(),
         topic_memories: TopicMemories::default(),
-        pipeline_memories: PipelineMemories,
+        pipeline_memories: PipelineMemories::default(),
         topic_triggers,
         pipeline_triggers,
         events,
@@ -79,33 +93,104 @@ pub async fn lead(
     });
 
     let neighbours = context.clone();
-    let topic_events = watched(Api::all(client.clone()), topics_writer)
-        .inspect_ok(move |topic| topic_changed(&neighbours, topic))
+    let topic_events = watched(watcher(Api::all(client.clone()), watcher::Config::default()), topics_writer, true)
+        .inspect_ok(move |topic| neighbours::of_topic(&neighbours, topic))
         .predicate_filter(meant, PredicateConfig::default());
-    let topic_controller = Controller::for_stream(topic_events, topics)
+    let topic_controller = Controller::for_stream(topic_events, topics.clone())
         .with_config(controller::Config::default().concurrency(TOPICS_AT_ONCE))
         .reconcile_on(UnboundedReceiverStream::new(topic_requests))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(after(pipelines.clone(), topic::reconcile), topic::on_error, context.clone())
-        .for_each(|result| std::future::ready(log(result)));
+        .for_each(async |result| log(result));
 
-    let pipeline_events =
-        watched::<EventPipeline>(Api::all(client), pipelines_writer).for_each(|_| std::future::ready(()));
+    let neighbours = context.clone();
+    let pipeline_events = watched(watcher(Api::all(client), watcher::Config::default()), pipelines_writer, true)
+        .inspect_ok(move |pipeline| neighbours::of_pipeline(&neighbours, pipeline))
+        .predicate_filter(meant, PredicateConfig::default());
+    let pipeline_controller = Controller::for_stream(pipeline_events, pipelines)
+        .with_config(controller::Config::default().concurrency(PIPELINES_AT_ONCE))
+        .reconcile_on(UnboundedReceiverStream::new(pipeline_requests))
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(after(topics, pipeline::reconcile), pipeline::on_error, context.clone())
+        .for_each(async |result| log(result));
+
+    let watches = stream::iter(child_watches).for_each_concurrent(None, |watch| watch(context.clone()));
     tokio::select! {
-        () = topic_controller => {}
-        () = pipeline_events => {}
+        _ = futures::future::join(topic_controller, pipeline_controller) => {}
+        () = watches => {}
         () = drift::run(context.clone()) => {}
+        () = lag::run(context.clone()) => {}
     }
 }
 
-/// Objects as they change, each in the store before it is seen here.
-fn watched<K>(api: Api<K>, writer: Writer<K>) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>
+/// A watch that fills a store and tells the owners, for as long as it is polled.
+type Watch = Box<dyn FnOnce(Arc<Context>) -> BoxFuture<'static, ()> + Send>;
+
+/// Stores of what is made for pipelines, and the watches that fill them.
+fn children(client: &Client) -> (Children, Vec<Watch>) {
+    let managed = || watcher::Config::default().labels(MANAGED);
+    let (deployments, writer) = reflector::store();
+    let events = watched(watcher(Api::all(client.clone()), managed()), writer, false);
+    let mut watches: Vec<Watch> = vec![telling(events, |context, object: &_| {
+        neighbours::of_child(context, Resource::meta(object));
+    })];
+    let (service_accounts, watch) = metadata_child(client);
+    watches.push(watch);
+    let (config_maps, watch) = metadata_child(client);
+    watches.push(watch);
+    let (services, watch) = metadata_child(client);
+    watches.push(watch);
+    let (budgets, watch) = metadata_child(client);
+    watches.push(watch);
+    let (secrets, writer) = reflector::store::<PartialObjectMeta<Secret>>();
+    let events = watched(watcher(Api::all(client.clone()), watcher::Config::default()), writer, true);
+    watches.push(telling(events, neighbours::of_secret));
+    (Children { deployments, service_accounts, config_maps, services, budgets, secrets }, watches)
+}
+
+fn metadata_child<K: Child + DeserializeOwned>(client: &Client) -> (Store<PartialObjectMeta<K>>, Watch) {
+    let (store, writer) = reflector::store::<PartialObjectMeta<K>>();
+    let events = watcher(Api::all(client.clone()), watcher::Config::default().labels(MANAGED));
+    let watch = telling(watched(events, writer, true), |context, object: &PartialObjectMeta<K>| {
+        neighbours::of_child(context, &object.metadata);
+    });
+    (store, watch)
+}
+
+fn telling<K: Send + 'static>(
+    events: impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
+    tell: impl Fn(&Context, &K) + Send + Sync + 'static,
+) -> Watch {
+    Box::new(move |context| {
+        events
+            .for_each(move |event| {
+                match event {
+                    Ok(object) => tell(&context, &object),
+                    Err(error) => tracing::warn!(%error, "a watch failed and is opened again"),
+                }
+                std::future::ready(())
+            })
+            .boxed()
+    })
+}
+
+/// Objects as they change, each in the store before it is seen here. `lean`: without their managed fields.
+fn watched<K, W>(
+    events: W,
+    writer: Writer<K>,
+    lean: bool,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K, W>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+    W: Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
 {
-    watcher(api, watcher::Config::default())
+    events
         .default_backoff()
-        .modify(|object| object.managed_fields_mut().clear())
+        .modify(move |object| {
+            if lean {
+                object.managed_fields_mut().clear();
+            }
+        })
         .reflect(writer)
         .touched_objects()
 }
@@ -119,39 +204,25 @@ fn meant<K: Resource>(object: &K) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// A topic came, changed or went: those who claim it too look again.
-fn topic_changed(context: &Context, topic: &KafkaTopic) {
-    let uid = topic.metadata.uid.as_deref().unwrap_or_default();
-    let gone = context.topics.get(&ObjectRef::from_obj(topic)).is_none();
-    if gone {
-        context.topic_memories.forget(uid);
-    }
-    if gone || topic.metadata.deletion_timestamp.is_some() {
-        let name = topic.topic_name();
-        for other in context.topics.state_filter(|other| other.topic_name() == name && other.uid() != topic.uid()) {
-            let _ = context.topic_triggers.send(ObjectRef::from_obj(other.as_ref()));
-        }
-    }
-}
-
 /// A reconciler that begins once a store that it reads is filled.
 fn after<K, O, F, Fut, T, E>(
     store: Store<O>,
     reconcile: F,
-) -> impl FnMut(Arc<K>, Arc<Context>) -> futures::future::BoxFuture<'static, Result<T, E>>
+) -> impl FnMut(Arc<K>, Arc<Context>) -> BoxFuture<'static, Result<T, E>>
 where
-    O: Resource<DynamicType = ()> + Clone + 'static + Send + Sync,
+    O: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
     F: Fn(Arc<K>, Arc<Context>) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<T, E>> + Send,
     K: Send + Sync + 'static,
 {
     move |object, context| {
         let (store, reconcile) = (store.clone(), reconcile.clone());
-        Box::pin(async move {
+        async move {
             // The writer lives as long as the leadership, and so does this.
             let _ = store.wait_until_ready().await;
             reconcile(object, context).await
-        })
+        }
+        .boxed()
     }
 }
 
@@ -162,10 +233,8 @@ where
 {
     match result {
         Ok((object, _)) => tracing::debug!(%object, "reconciled"),
-        // Logged where it is known what was being done.
-        Err(controller::Error::ReconcilerFailed(..)) => {}
-        // A trigger for what is gone.
-        Err(controller::Error::ObjectNotFound(_)) => {}
+        // Logged where it is known what was being done; and a trigger for what is gone.
+        Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
         Err(error) => tracing::warn!(%error, "a watch failed and is opened again"),
     }
 }

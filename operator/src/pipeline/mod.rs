@@ -1,12 +1,35 @@
 //! EventPipeline: resolve -> validate -> build -> apply -> observe -> report.
 
+mod apply;
+mod build;
+pub mod children;
+mod controller;
 pub mod memory;
+mod pod;
+mod report;
+mod resolve;
+mod scale;
+mod validate;
 
 use tidegate_crds::{EventPipeline, KafkaTopic};
+
+pub use self::controller::{PipelineError, on_error, reconcile};
 
 /// Whether a pipeline may name a topic: it is of the same namespace, or allows it.
 pub fn may_name(topic: &KafkaTopic, pipeline: &EventPipeline) -> bool {
     let namespace = pipeline.metadata.namespace.as_ref();
     topic.metadata.namespace.as_ref() == namespace
         || topic.spec.allowed_namespaces.iter().flatten().any(|allowed| Some(allowed) == namespace)
+}
+
+/// Whether a pipeline names a topic of its connection.
+pub fn names(pipeline: &EventPipeline, topic: &KafkaTopic) -> bool {
+    pipeline.spec.connection() == topic.connection()
+        && pipeline.spec.processors.iter().any(|processor| processor.topics().any(|name| name == topic.topic_name()))
+}
+
+/// Whether a pipeline mounts a Secret of its namespace.
+pub fn mounts(pipeline: &EventPipeline, secret: &str) -> bool {
+    pipeline.spec.kafka.secret_name() == secret
+        || pipeline.spec.database.as_ref().is_some_and(|database| database.secret_ref.name == secret)
 }

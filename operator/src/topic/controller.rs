@@ -13,13 +13,14 @@ use tidegate_crds::{
     conditions::{READY, STALLED},
     topic::{DeletionPolicy, TopicIntent},
 };
-use tidegate_kafka::{ErrorClass, NewTopic};
+use tidegate_kafka::NewTopic;
 
 use super::{
-    apply::{self, ApplyError, Created, Extent},
+    apply::{self, Created, Extent},
     claims::{self, Claim},
     delete,
     desired::Desired,
+    error::{Stop, TopicError},
     health::Health,
     memory::{Refused, digest},
     plan::{Change, Observation, Observed, Plan, Refusal, plan},
@@ -29,7 +30,7 @@ use crate::{
     backoff::{Backoff, RECONCILE},
     conditions::is_true,
     context::{Context, apply_status},
-    gateway::{Gateway, GatewayError},
+    gateway::Gateway,
     metrics::Kind,
 };
 
@@ -38,46 +39,6 @@ const SOON: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration:
 
 /// Failures in a row after which a topic that was ready is reported not to be.
 const PATIENCE: u32 = 5;
-
-/// Why a reconciliation is tried again.
-#[derive(Debug, thiserror::Error)]
-pub enum TopicError {
-    /// The API server.
-    #[error("{doing}: {source}")]
-    Kubernetes {
-        /// What was being done.
-        doing: &'static str,
-        /// What it said.
-        source: Box<kube::Error>,
-    },
-    /// Kafka, or the way to it.
-    #[error(transparent)]
-    Kafka(#[from] GatewayError),
-    /// The connection that deletion needs is gone.
-    #[error("the operator has no Kafka connection {name}, and needs it to delete the topic")]
-    NoConnection {
-        /// Its name.
-        name: String,
-    },
-}
-
-impl TopicError {
-    fn outcome(&self) -> &'static str {
-        match self {
-            Self::Kafka(GatewayError::Kafka(error)) if error.class() == ErrorClass::Bug => "bug",
-            _ => "transient",
-        }
-    }
-
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Kafka(GatewayError::Kafka(error)) => apply::refusal(error),
-            Self::Kafka(GatewayError::GivenUp) => Refusal::new("Stopping", self.to_string()),
-            Self::Kubernetes { .. } => Refusal::new("Kubernetes", self.to_string()),
-            Self::NoConnection { .. } => Refusal::new("UnknownConnection", self.to_string()),
-        }
-    }
-}
 
 /// Brings one topic closer to its resource.
 ///
@@ -463,26 +424,5 @@ impl One<'_> {
 
     fn memory<R>(&self, work: impl FnOnce(&mut super::memory::Memory) -> R) -> R {
         self.context.topic_memories.with(self.topic.metadata.uid.as_deref().unwrap_or_default(), work)
-    }
-}
-
-/// Why a write did not happen.
-enum Stop {
-    Refused(Refusal, Extent),
-    Error(TopicError),
-}
-
-impl From<ApplyError> for Stop {
-    fn from(error: ApplyError) -> Self {
-        match error {
-            ApplyError::Refused(refusal, extent) => Self::Refused(refusal, extent),
-            ApplyError::Later(error) => Self::Error(error.into()),
-        }
-    }
-}
-
-impl From<TopicError> for Stop {
-    fn from(error: TopicError) -> Self {
-        Self::Error(error)
     }
 }

@@ -8,7 +8,7 @@ use kube::{
 use tidegate_crds::{KafkaTopic, conditions::ABANDON_ANNOTATION, topic::DeletionPolicy};
 use uuid::Uuid;
 
-use super::{claims, controller::TopicError};
+use super::{claims, error::TopicError};
 use crate::{
     context::{Context, MANAGER},
     gateway::{Gateway, GatewayError},

@@ -6,12 +6,14 @@ mod controller;
 mod delete;
 pub mod desired;
 pub mod drift;
+mod error;
 pub mod health;
 pub mod memory;
 pub mod plan;
 mod report;
 
-pub use controller::{TopicError, on_error, reconcile};
+pub use controller::{on_error, reconcile};
+pub use error::TopicError;
 
 #[cfg(test)]
 mod convergence_tests;

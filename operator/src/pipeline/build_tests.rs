@@ -1,0 +1,140 @@
+//! What is made for a processor.
+
+use serde_json::json;
+
+use super::*;
+use crate::pipeline::pod::ROLL_ANNOTATION;
+
+fn pipeline() -> EventPipeline {
+    serde_json::from_value(json!({
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline",
+        "metadata": {"name": "wallet", "namespace": "bank", "uid": "u-1"},
+        "spec": {
+            "kafka": {"user": {"secretRef": {"name": "kafka"}}},
+            "database": {"secretRef": {"name": "db"}},
+            "processors": [
+                {"name": "commands", "run": {"wallet": {"role": "Commands", "overdraft": "Forbidden"}},
+                 "produces": ["events"], "http": {"port": 9000, "auth": "None"}, "replicas": 2,
+                 "podLabels": {"team": "payments"}, "env": [{"name": "RUST_LOG", "value": "debug"}]},
+                {"name": "ledger", "run": {"wallet": {"role": "LedgerProjector"}},
+                 "consumes": {"topics": ["events"], "group": "ledger"}, "image": "elsewhere/wallet:2"},
+            ],
+        },
+    }))
+    .unwrap()
+}
+
+fn objects(pipeline: &EventPipeline, secrets_version: &str) -> Vec<Objects> {
+    let images =
+        [("wallet".to_owned(), ImageConfig { image: "wallet:1".into(), pull_policy: Some("Never".into()) })].into();
+    let replicas = [("commands".to_owned(), 2), ("ledger".to_owned(), 1)].into();
+    let surroundings = Surroundings { images: &images, secrets_version: secrets_version.into(), replicas };
+    build(pipeline, &surroundings).unwrap()
+}
+
+fn template(objects: &Objects) -> &k8s_openapi::api::core::v1::PodTemplateSpec {
+    &objects.deployment.spec.as_ref().unwrap().template
+}
+
+fn roll_hash(objects: &Objects) -> String {
+    template(objects).metadata.as_ref().unwrap().annotations.as_ref().unwrap()[ROLL_ANNOTATION].clone()
+}
+
+#[test]
+fn the_process_reads_exactly_what_the_resource_says() {
+    let made = objects(&pipeline(), "1");
+    let text = &made[0].config_map.data.as_ref().unwrap()["settings.yaml"];
+    let settings = tidegate_settings::parse(text).unwrap();
+    assert_eq!(settings.run, pipeline().spec.processors[0].run);
+    assert_eq!(settings.produces, ["events"]);
+    assert_eq!(settings.http.port, 9000);
+    let identity = Identity { namespace: "bank".into(), pipeline: "wallet".into(), processor: "commands".into() };
+    assert_eq!(settings.identity, identity);
+
+    let text = &made[1].config_map.data.as_ref().unwrap()["settings.yaml"];
+    let projector = tidegate_settings::parse(text).unwrap();
+    assert_eq!(projector.consumes, pipeline().spec.processors[1].consumes);
+    assert_eq!(projector.http.port, 8080);
+}
+
+#[test]
+fn pods_roll_when_settings_or_secrets_change_and_only_those_concerned() {
+    let before = objects(&pipeline(), "1");
+    let mut changed = pipeline();
+    changed.spec.processors[1].consumes.as_mut().unwrap().start_at = Some(tidegate_settings::StartAt::Latest);
+    let after = objects(&changed, "1");
+    assert_eq!(roll_hash(&before[0]), roll_hash(&after[0]));
+    assert_ne!(roll_hash(&before[1]), roll_hash(&after[1]));
+    assert_ne!(roll_hash(&before[0]), roll_hash(&objects(&pipeline(), "2")[0]));
+    assert_eq!(before, objects(&pipeline(), "1"));
+}
+
+#[test]
+fn replicas_are_never_in_the_apply() {
+    for made in objects(&pipeline(), "1") {
+        assert_eq!(made.deployment.spec.unwrap().replicas, None);
+    }
+}
+
+#[test]
+fn a_service_where_there_is_an_api_and_a_budget_where_there_are_several_pods() {
+    let made = objects(&pipeline(), "1");
+    let port = &made[0].service.as_ref().unwrap().spec.as_ref().unwrap().ports.as_ref().unwrap()[0];
+    assert_eq!((port.name.as_deref(), port.port), (Some("http"), 9000));
+    assert!(made[0].disruption_budget.is_some());
+    assert!(made[1].service.is_none() && made[1].disruption_budget.is_none());
+}
+
+#[test]
+fn pods_meet_the_restricted_standard_and_carry_no_token() {
+    for made in objects(&pipeline(), "1") {
+        let pod = template(&made).spec.as_ref().unwrap();
+        let security = pod.security_context.as_ref().unwrap();
+        assert_eq!(security.run_as_non_root, Some(true));
+        assert_eq!(security.seccomp_profile.as_ref().unwrap().type_, "RuntimeDefault");
+        assert_eq!(pod.automount_service_account_token, Some(false));
+        let container = pod.containers[0].security_context.as_ref().unwrap();
+        assert_eq!(container.allow_privilege_escalation, Some(false));
+        assert_eq!(container.capabilities.as_ref().unwrap().drop, Some(vec!["ALL".to_owned()]));
+        assert_eq!(container.read_only_root_filesystem, Some(true));
+        // Only volume types that the standard allows.
+        for volume in pod.volumes.as_ref().unwrap() {
+            assert!(volume.secret.is_some() || volume.config_map.is_some() || volume.empty_dir.is_some());
+        }
+    }
+}
+
+#[test]
+fn no_secret_value_and_no_secret_name_is_in_the_settings() {
+    for made in objects(&pipeline(), "1") {
+        let text = &made.config_map.data.as_ref().unwrap()["settings.yaml"];
+        assert!(!text.contains("db") && text.contains("/etc/tidegate/database"), "{text}");
+    }
+}
+
+#[test]
+fn an_image_of_its_own_takes_the_place_of_the_operators_and_of_its_pull_policy() {
+    let made = objects(&pipeline(), "1");
+    let image = |at: usize| {
+        let container = &template(&made[at]).spec.as_ref().unwrap().containers[0];
+        (container.image.clone().unwrap(), container.image_pull_policy.clone())
+    };
+    assert_eq!(image(0), ("wallet:1".into(), Some("Never".into())));
+    assert_eq!(image(1), ("elsewhere/wallet:2".into(), None));
+}
+
+#[test]
+fn the_operators_labels_win_over_a_pods_own() {
+    let mut pipeline = pipeline();
+    let labels = pipeline.spec.processors[0].pod_labels.as_mut().unwrap();
+    labels.insert(PROCESSOR_LABEL.into(), "somebody-else".into());
+    let made = objects(&pipeline, "1");
+    let labels = template(&made[0]).metadata.as_ref().unwrap().labels.as_ref().unwrap();
+    assert_eq!((labels[PROCESSOR_LABEL].as_str(), labels["team"].as_str()), ("commands", "payments"));
+}
+
+#[test]
+fn a_hash_tells_apart_where_one_text_ends() {
+    assert_ne!(hash(["ab", "c"]), hash(["a", "bc"]));
+    assert_eq!(hash(["a"]).len(), 16);
+}

@@ -1,0 +1,107 @@
+//! What the operator has made for pipelines, as the API server shows it. Of all but Deployments only the metadata is kept.
+
+use std::fmt::Debug;
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Resource,
+    core::PartialObjectMeta,
+    runtime::reflector::{ObjectRef, Store},
+};
+use tidegate_crds::EventPipeline;
+
+/// A kind that processors are made of.
+pub trait Child:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + Sync + 'static
+{
+    /// Metadata of all that the operator manages in `namespace`.
+    fn all(children: &Children, namespace: &str) -> Vec<ObjectMeta>;
+}
+
+/// Stores of all kinds, filled by watches on the operator's own label.
+#[derive(Clone)]
+pub struct Children {
+    /// Whole, for their status.
+    pub deployments: Store<Deployment>,
+    /// Metadata.
+    pub service_accounts: Store<PartialObjectMeta<ServiceAccount>>,
+    /// Metadata.
+    pub config_maps: Store<PartialObjectMeta<ConfigMap>>,
+    /// Metadata.
+    pub services: Store<PartialObjectMeta<Service>>,
+    /// Metadata.
+    pub budgets: Store<PartialObjectMeta<PodDisruptionBudget>>,
+    /// Metadata of every Secret: which of them a pipeline names is known only later.
+    pub secrets: Store<PartialObjectMeta<Secret>>,
+}
+
+impl Children {
+    /// Waits until every store is filled.
+    pub async fn ready(&self) {
+        // A store fails to fill only when its watch is dropped, and then so is whoever waits.
+        let _ = self.deployments.wait_until_ready().await;
+        let _ = self.service_accounts.wait_until_ready().await;
+        let _ = self.config_maps.wait_until_ready().await;
+        let _ = self.services.wait_until_ready().await;
+        let _ = self.budgets.wait_until_ready().await;
+        let _ = self.secrets.wait_until_ready().await;
+    }
+
+    /// The Deployment of a name.
+    pub fn deployment(&self, namespace: &str, name: &str) -> Option<std::sync::Arc<Deployment>> {
+        self.deployments.get(&ObjectRef::new(name).within(namespace))
+    }
+}
+
+impl Child for Deployment {
+    fn all(children: &Children, namespace: &str) -> Vec<ObjectMeta> {
+        let of = children.deployments.state_filter(|object| object.metadata.namespace.as_deref() == Some(namespace));
+        of.iter().map(|object| object.metadata.clone()).collect()
+    }
+}
+
+macro_rules! metadata_only {
+    ($kind:ty, $store:ident) => {
+        impl Child for $kind {
+            fn all(children: &Children, namespace: &str) -> Vec<ObjectMeta> {
+                let of = children.$store.state_filter(|object| object.metadata.namespace.as_deref() == Some(namespace));
+                of.iter().map(|object| object.metadata.clone()).collect()
+            }
+        }
+    };
+}
+
+metadata_only!(ServiceAccount, service_accounts);
+metadata_only!(ConfigMap, config_maps);
+metadata_only!(Service, services);
+metadata_only!(PodDisruptionBudget, budgets);
+
+/// The uid of the pipeline that controls an object.
+pub fn owner(metadata: &ObjectMeta) -> Option<&str> {
+    let owners = metadata.owner_references.iter().flatten();
+    owners
+        .filter(|owner| owner.controller == Some(true) && owner.kind == "EventPipeline")
+        .find(|owner| owner.api_version.starts_with("tidegate.dev/"))
+        .map(|owner| owner.uid.as_str())
+}
+
+/// The pipeline that controls an object.
+pub fn owner_ref(metadata: &ObjectMeta) -> Option<ObjectRef<EventPipeline>> {
+    let uid = owner(metadata)?;
+    let owner = metadata.owner_references.iter().flatten().find(|owner| owner.uid == uid)?;
+    Some(ObjectRef::new(&owner.name).within(metadata.namespace.as_deref()?))
+}
+
+/// Changes when somebody changes what an object asks for.
+pub fn marker(metadata: &ObjectMeta) -> String {
+    let generation = metadata.generation.map(|generation| generation.to_string());
+    generation.or_else(|| metadata.resource_version.clone()).unwrap_or_default()
+}

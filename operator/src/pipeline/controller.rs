@@ -1,0 +1,278 @@
+//! The shell around an EventPipeline: resolve, validate, build, apply, observe, report, in this order.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{Resource, runtime::controller::Action};
+use tidegate_crds::{
+    EventPipeline, EventPipelineStatus,
+    conditions::{READY, RECONCILING, STALLED},
+};
+
+use super::{
+    apply::Applier,
+    build::{Surroundings, build, hash, object_name},
+    report::{Outcome, View, status, view},
+    resolve::resolve,
+    scale::{Scale, scale},
+    validate::{Objection, World, validate},
+};
+use crate::{
+    backoff::RECONCILE,
+    conditions::is_true,
+    context::{Context, apply_status},
+    metrics::Kind,
+    topic::plan::Refusal,
+};
+
+/// A topic's change asks for a pipeline that waits for it; this is in case the asking was lost.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Why a reconciliation is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The API server.
+    #[error("{doing}: {source}")]
+    Kubernetes {
+        /// What was being done.
+        doing: &'static str,
+        /// What it said.
+        source: Box<kube::Error>,
+    },
+    /// A defect of the operator.
+    #[error("the objects of a processor could not be built: {0}")]
+    Defect(String),
+}
+
+impl PipelineError {
+    /// For `map_err`: what was being done.
+    pub fn kubernetes(doing: &'static str) -> impl Fn(kube::Error) -> Self {
+        move |source| Self::Kubernetes { doing, source: Box::new(source) }
+    }
+
+    /// The API server refuses what was built from the spec, and would again: a bad quantity, a bad label.
+    fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Kubernetes { doing, source } => match source.as_ref() {
+                kube::Error::Api(status) if status.code == 422 || status.code == 400 => {
+                    Some(Refusal::new("KubernetesRefuses", format!("{doing}: {}", status.message)))
+                }
+                _ => None,
+            },
+            Self::Defect(_) => None,
+        }
+    }
+}
+
+/// Brings one pipeline closer to its resource.
+///
+/// # Errors
+/// What may pass by itself; [`on_error`] says when to try again.
+pub async fn reconcile(pipeline: Arc<EventPipeline>, context: Arc<Context>) -> Result<Action, PipelineError> {
+    let started = Instant::now();
+    context.children.ready().await;
+    let one = One { pipeline: &pipeline, context: &context, about: pipeline.object_ref(&()) };
+    let mut result = one.reconcile().await;
+    if let Err(error) = &result {
+        result = one.trouble(error).await.map_or(result, Ok);
+    }
+    let uid = pipeline.metadata.uid.as_deref().unwrap_or_default();
+    let outcome = match &result {
+        Ok(_) => {
+            context.pipeline_memories.with(uid, |memory| memory.attempts = 0);
+            let stalled = is_true(&context.pipeline_memories.status(&pipeline).conditions, STALLED);
+            if stalled { "stalled" } else { "ok" }
+        }
+        Err(PipelineError::Defect(_)) => "bug",
+        Err(PipelineError::Kubernetes { .. }) => "transient",
+    };
+    context.metrics.reconciled(Kind::Pipeline, outcome, started.elapsed().as_secs_f64());
+    result
+}
+
+/// When to try again after an error.
+pub fn on_error(pipeline: Arc<EventPipeline>, error: &PipelineError, context: Arc<Context>) -> Action {
+    let uid = pipeline.metadata.uid.as_deref().unwrap_or_default();
+    let attempts = context.pipeline_memories.with(uid, |memory| {
+        memory.attempts = memory.attempts.saturating_add(1);
+        memory.attempts
+    });
+    let delay = RECONCILE.after(attempts);
+    tracing::warn!(
+        namespace = pipeline.metadata.namespace, name = pipeline.metadata.name, attempts,
+        delay_ms = delay.as_millis() as u64, %error, "a pipeline could not be reconciled"
+    );
+    Action::requeue(delay)
+}
+
+struct One<'a> {
+    pipeline: &'a EventPipeline,
+    context: &'a Context,
+    about: ObjectReference,
+}
+
+impl One<'_> {
+    async fn reconcile(&self) -> Result<Action, PipelineError> {
+        // What it owned goes with it: every object has it as its owner.
+        if self.pipeline.metadata.deletion_timestamp.is_some() {
+            return Ok(Action::await_change());
+        }
+        let world = resolve(self.context, self.pipeline).await?;
+        match validate(self.pipeline, &world) {
+            Err(Objection::Refuse(refusal)) => {
+                self.report(Outcome::Refused(refusal), self.kept(), None).await?;
+                Ok(Action::await_change())
+            }
+            Err(Objection::Wait(refusal)) => {
+                self.report(Outcome::Waiting(refusal), self.kept(), None).await?;
+                Ok(Action::requeue(WAIT))
+            }
+            Ok(()) => {
+                self.apply(&world).await?;
+                Ok(Action::await_change())
+            }
+        }
+    }
+
+    async fn apply(&self, world: &World) -> Result<(), PipelineError> {
+        let scales = self.scales();
+        self.record_before_suspend(&scales).await?;
+        let secrets: Vec<&str> = world.secrets.values().flatten().map(|secret| secret.version.as_str()).collect();
+        let awake = |(name, scale): (&String, &Scale)| Some((name.clone(), scale.awake(self.live(name))?));
+        let surroundings = Surroundings {
+            images: &world.images,
+            secrets_version: secrets.join(","),
+            replicas: scales.iter().filter_map(awake).collect(),
+        };
+        let objects = build(self.pipeline, &surroundings).map_err(|error| PipelineError::Defect(error.to_string()))?;
+        let applier = Applier { context: self.context, pipeline: self.pipeline };
+        for (processor, objects) in self.pipeline.spec.processors.iter().zip(&objects) {
+            applier.apply(objects, scales.get(&processor.name).and_then(|scale| scale.replicas)).await?;
+        }
+        applier.prune(&objects).await?;
+        let config_hash = hash(objects.iter().map(|objects| objects.settings_hash.as_str()));
+        let kept = scales.into_iter().filter_map(|(name, scale)| Some((name, scale.before_suspend?))).collect();
+        self.report(Outcome::Applied, kept, Some(config_hash)).await
+    }
+
+    /// Each processor's numbers.
+    fn scales(&self) -> BTreeMap<String, Scale> {
+        let kept = self.kept();
+        let of = |processor: &tidegate_crds::pipeline::Processor| {
+            let name = processor.name.clone();
+            let kept = kept.get(&name).copied();
+            let scale = scale(processor, self.pipeline.spec.suspend(), kept, self.live(&name));
+            (name, scale)
+        };
+        self.pipeline.spec.processors.iter().map(of).collect()
+    }
+
+    /// Numbers to come back to, from the status.
+    fn kept(&self) -> BTreeMap<String, i32> {
+        let status = self.context.pipeline_memories.status(self.pipeline);
+        let of = |line: tidegate_crds::pipeline::ProcessorStatus| Some((line.name, line.replicas_before_suspend?));
+        status.processors.into_iter().filter_map(of).collect()
+    }
+
+    fn live(&self, processor: &str) -> Option<i32> {
+        let namespace = self.pipeline.metadata.namespace.as_deref().unwrap_or_default();
+        let deployment = self.context.children.deployment(namespace, &object_name(self.pipeline, processor))?;
+        deployment.spec.as_ref().and_then(|spec| spec.replicas)
+    }
+
+    /// The numbers to come back to are on record before anything is stopped.
+    async fn record_before_suspend(&self, scales: &BTreeMap<String, Scale>) -> Result<(), PipelineError> {
+        let previous = self.context.pipeline_memories.status(self.pipeline);
+        let mut next = previous.clone();
+        for (name, scale) in scales {
+            let Some(before) = scale.before_suspend else { continue };
+            match next.processors.iter_mut().find(|line| line.name == *name) {
+                Some(line) => line.replicas_before_suspend = Some(before),
+                None => next.processors.push(tidegate_crds::pipeline::ProcessorStatus {
+                    name: name.clone(),
+                    replicas_before_suspend: Some(before),
+                    ..Default::default()
+                }),
+            }
+        }
+        self.write(&previous, next).await
+    }
+
+    async fn report(
+        &self,
+        outcome: Outcome,
+        kept: BTreeMap<String, i32>,
+        config_hash: Option<String>,
+    ) -> Result<(), PipelineError> {
+        let previous = self.context.pipeline_memories.status(self.pipeline);
+        let next = status(self.pipeline, &previous, &outcome, &self.views(&kept), config_hash, Timestamp::now());
+        self.tell(&outcome, &previous, &next).await;
+        self.write(&previous, next).await
+    }
+
+    fn views(&self, kept: &BTreeMap<String, i32>) -> Vec<View> {
+        let namespace = self.pipeline.metadata.namespace.as_deref().unwrap_or_default();
+        let of = |processor: &tidegate_crds::pipeline::Processor| {
+            let name = object_name(self.pipeline, &processor.name);
+            let deployment = self.context.children.deployment(namespace, &name);
+            let key = ("Deployment", name);
+            let mark = self.context.pipeline_memories.with(self.uid(), |memory| memory.applied.get(&key).cloned());
+            let reading = self.context.readings.shown(self.uid(), &processor.name);
+            let before = kept.get(&processor.name).copied();
+            view(processor, deployment.as_deref(), mark.as_ref().map(|(_, mark)| mark.as_str()), reading, before)
+        };
+        self.pipeline.spec.processors.iter().map(of).collect()
+    }
+
+    /// Events: what is refused, once; what became ready, once.
+    async fn tell(&self, outcome: &Outcome, previous: &EventPipelineStatus, next: &EventPipelineStatus) {
+        let said = |status: &EventPipelineStatus, type_: &str| {
+            let found =
+                status.conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True");
+            found.map(|condition| (condition.reason.clone(), condition.message.clone()))
+        };
+        match outcome {
+            Outcome::Refused(refusal) if said(previous, STALLED) != said(next, STALLED) => {
+                self.context.events.warning(&self.about, &refusal.reason, "Validate", refusal.message.clone()).await;
+            }
+            Outcome::Waiting(refusal) if said(previous, RECONCILING) != said(next, RECONCILING) => {
+                self.context.events.normal(&self.about, &refusal.reason, "Wait", refusal.message.clone()).await;
+            }
+            Outcome::Applied => {
+                let (before, now) = (said(previous, READY).map(|(reason, _)| reason), said(next, READY));
+                if let Some((reason, message)) = now.filter(|(reason, _)| before.as_ref() != Some(reason)) {
+                    self.context.events.normal(&self.about, &reason, "Run", message).await;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the API server refuses is the spec's fault and waits for a change; the rest is tried again.
+    async fn trouble(&self, error: &PipelineError) -> Option<Action> {
+        let refusal = error.refusal()?;
+        self.report(Outcome::Refused(refusal), self.kept(), None).await.ok()?;
+        Some(Action::await_change())
+    }
+
+    async fn write(&self, previous: &EventPipelineStatus, next: EventPipelineStatus) -> Result<(), PipelineError> {
+        if *previous == next {
+            return Ok(());
+        }
+        apply_status(&self.context.client, self.pipeline, &next)
+            .await
+            .map_err(PipelineError::kubernetes("writing the status"))?;
+        self.context.metrics.status_written(Kind::Pipeline);
+        self.context.pipeline_memories.with(self.uid(), |memory| memory.status = Some(next));
+        Ok(())
+    }
+
+    fn uid(&self) -> &str {
+        self.pipeline.metadata.uid.as_deref().unwrap_or_default()
+    }
+}

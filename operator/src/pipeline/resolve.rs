@@ -1,0 +1,207 @@
+//! What a pipeline refers to, looked up. Reads only.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{Api, Resource, runtime::reflector::ObjectRef};
+use serde::de::DeserializeOwned;
+use tidegate_crds::{
+    EventPipeline, KafkaTopic,
+    conditions::{READY, STALLED},
+};
+
+use super::{
+    PipelineError,
+    build::object_name,
+    children::{Child, owner},
+    may_name,
+    validate::{SecretView, TopicView, World},
+};
+use crate::{conditions::is_true, context::Context};
+
+/// Keys whose values are no secret.
+const PLAIN_KEYS: [&str; 2] = ["security-protocol", "sasl-mechanism"];
+
+/// Looks everything up.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn resolve(context: &Context, pipeline: &EventPipeline) -> Result<World, PipelineError> {
+    let (topics, foreign_topics) = topics(context, pipeline);
+    Ok(World {
+        connections: context.connections.keys().cloned().collect(),
+        images: context.config.images.clone(),
+        secrets: secrets(context, pipeline).await?,
+        topics,
+        foreign_topics,
+        groups: groups(context, pipeline),
+        taken: taken(context, pipeline).await?,
+    })
+}
+
+async fn secrets(
+    context: &Context,
+    pipeline: &EventPipeline,
+) -> Result<BTreeMap<String, Option<SecretView>>, PipelineError> {
+    let namespace = pipeline.metadata.namespace.as_deref().unwrap_or_default();
+    let uid = pipeline.metadata.uid.as_deref().unwrap_or_default();
+    let database = pipeline.spec.database.iter().map(|database| database.secret_ref.name.as_str());
+    let mut views = BTreeMap::new();
+    for name in database.chain([pipeline.spec.kafka.secret_name()]) {
+        let watched = context.children.secrets.get(&ObjectRef::new(name).within(namespace));
+        let version = watched.and_then(|secret| secret.metadata.resource_version.clone());
+        let known = context.pipeline_memories.with(uid, |memory| memory.secrets.get(name).cloned());
+        let view = match known.filter(|known| Some(&known.version) == version.as_ref()) {
+            Some(known) => Some(known),
+            None => {
+                let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+                let secret = api.get_opt(name).await.map_err(PipelineError::kubernetes("reading a Secret"))?;
+                secret.map(|secret| view(&secret))
+            }
+        };
+        context.pipeline_memories.with(uid, |memory| match &view {
+            Some(view) => memory.secrets.insert(name.to_owned(), view.clone()),
+            None => memory.secrets.remove(name),
+        });
+        views.insert(name.to_owned(), view);
+    }
+    Ok(views)
+}
+
+fn view(secret: &Secret) -> SecretView {
+    let filled = || secret.data.iter().flatten().filter(|(_, value)| !value.0.is_empty());
+    SecretView {
+        keys: filled().map(|(key, _)| key.clone()).collect(),
+        plain: filled()
+            .filter(|(key, _)| PLAIN_KEYS.contains(&key.as_str()))
+            .map(|(key, value)| (key.clone(), String::from_utf8_lossy(&value.0).trim().to_owned()))
+            .collect(),
+        version: secret.metadata.resource_version.clone().unwrap_or_default(),
+    }
+}
+
+fn topics(context: &Context, pipeline: &EventPipeline) -> (BTreeMap<String, TopicView>, BTreeMap<String, String>) {
+    let (mut own, mut foreign) = (BTreeMap::<String, TopicView>::new(), BTreeMap::new());
+    let names: Vec<&str> = pipeline.spec.processors.iter().flat_map(|processor| processor.topics()).collect();
+    let connection = pipeline.spec.connection();
+    let named = |topic: &KafkaTopic| topic.connection() == connection && names.contains(&topic.topic_name());
+    for topic in context.topics.state_filter(named) {
+        let resource = format!(
+            "{}/{}",
+            topic.metadata.namespace.as_deref().unwrap_or_default(),
+            topic.metadata.name.as_deref().unwrap_or_default()
+        );
+        let name = topic.topic_name().to_owned();
+        if !may_name(&topic, pipeline) {
+            foreign.insert(name, resource);
+            continue;
+        }
+        let view = topic_view(resource, &context.topic_memories.status(&topic));
+        // Of two that claim it, the one that has it.
+        if own.get(&name).is_none_or(|other| !other.exists || other.trouble.is_some()) {
+            own.insert(name, view);
+        }
+    }
+    (own, foreign)
+}
+
+fn topic_view(resource: String, status: &tidegate_crds::KafkaTopicStatus) -> TopicView {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == READY);
+    let said = || ready.map(|condition| format!("{}: {}", condition.reason, condition.message));
+    // A topic that is there serves, whatever is wrong with its resource, unless it is lost or somebody else's.
+    let reason = ready.map(|condition| condition.reason.as_str()).unwrap_or_default();
+    let unusable = is_true(&status.conditions, STALLED) && ["TopicLost", "Conflict"].contains(&reason);
+    let exists = status.topic_id.is_some();
+    TopicView { resource, exists, trouble: if exists && !unusable { None } else { said() } }
+}
+
+/// Groups that pipelines older than this one use.
+fn groups(context: &Context, pipeline: &EventPipeline) -> BTreeMap<String, String> {
+    let age = |pipeline: &EventPipeline| {
+        let created = pipeline.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (created, pipeline.metadata.uid.clone())
+    };
+    let mine = age(pipeline);
+    let older = |other: &EventPipeline| {
+        other.spec.connection() == pipeline.spec.connection()
+            && other.metadata.deletion_timestamp.is_none()
+            && age(other) < mine
+    };
+    let mut groups = BTreeMap::new();
+    for other in context.pipelines.state_filter(older) {
+        for processor in &other.spec.processors {
+            let Some(consumes) = &processor.consumes else { continue };
+            let holder = format!(
+                "{}/{}/{}",
+                other.metadata.namespace.as_deref().unwrap_or_default(),
+                other.metadata.name.as_deref().unwrap_or_default(),
+                processor.name
+            );
+            groups.insert(consumes.group.clone(), holder);
+        }
+    }
+    groups
+}
+
+/// Objects that are not this pipeline's and have a name that it needs.
+async fn taken(context: &Context, pipeline: &EventPipeline) -> Result<Vec<String>, PipelineError> {
+    let mut taken = Vec::new();
+    for processor in &pipeline.spec.processors {
+        let name = object_name(pipeline, &processor.name);
+        let mut check = Check { context, pipeline, name: &name, taken: &mut taken };
+        check.kind::<ServiceAccount>().await?;
+        check.kind::<ConfigMap>().await?;
+        check.kind::<Deployment>().await?;
+        check.kind::<PodDisruptionBudget>().await?;
+        if processor.http.is_some() {
+            check.kind::<Service>().await?;
+        }
+    }
+    Ok(taken)
+}
+
+struct Check<'a> {
+    context: &'a Context,
+    pipeline: &'a EventPipeline,
+    name: &'a str,
+    taken: &'a mut Vec<String>,
+}
+
+impl Check<'_> {
+    async fn kind<K: Child + DeserializeOwned>(&mut self) -> Result<(), PipelineError> {
+        let namespace = self.pipeline.metadata.namespace.as_deref().unwrap_or_default();
+        let uid = self.pipeline.metadata.uid.as_deref().unwrap_or_default();
+        let kind: &'static str = kind_of::<K>();
+        let made = self
+            .context
+            .pipeline_memories
+            .with(uid, |memory| memory.applied.contains_key(&(kind, self.name.to_owned())));
+        let watched = K::all(&self.context.children, namespace);
+        let metadata = match watched.into_iter().find(|metadata| metadata.name.as_deref() == Some(self.name)) {
+            Some(metadata) => Some(metadata),
+            None if made => None,
+            // Without the operator's label it is not watched.
+            None => {
+                let api: Api<K> = Api::namespaced(self.context.client.clone(), namespace);
+                let found = api.get_metadata_opt(self.name).await;
+                found.map_err(PipelineError::kubernetes("looking whether a name is free"))?.map(|found| found.metadata)
+            }
+        };
+        if metadata.is_some_and(|metadata| owner(&metadata) != Some(uid)) {
+            self.taken.push(format!("{kind} {}", self.name));
+        }
+        Ok(())
+    }
+}
+
+/// The name of a kind. These are all compiled in.
+pub fn kind_of<K: Resource<DynamicType = ()>>() -> &'static str {
+    match K::kind(&()) {
+        std::borrow::Cow::Borrowed(kind) => kind,
+        std::borrow::Cow::Owned(_) => "",
+    }
+}

@@ -1,0 +1,229 @@
+//! What is wrong with a pipeline, case by case, each with the sentence that a person reads.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn pipeline(change: impl FnOnce(&mut Value)) -> EventPipeline {
+    let mut value = json!({
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline",
+        "metadata": {"name": "wallet", "namespace": "bank"},
+        "spec": {
+            "kafka": {"user": {"secretRef": {"name": "kafka"}}},
+            "database": {"secretRef": {"name": "db"}},
+            "processors": [
+                {"name": "commands", "run": {"wallet": {"role": "Commands"}}, "produces": ["events"],
+                 "http": {"port": 8080, "auth": "None"}},
+                {"name": "ledger", "run": {"wallet": {"role": "LedgerProjector"}},
+                 "consumes": {"topics": ["events"], "group": "ledger"}},
+            ],
+        },
+    });
+    change(&mut value);
+    serde_json::from_value(value).unwrap()
+}
+
+fn world() -> World {
+    let kafka = SecretView {
+        keys: ["bootstrap-servers", "security-protocol", "sasl-mechanism", "username", "password", "ca.crt"]
+            .map(str::to_owned)
+            .into(),
+        plain: [("security-protocol", "SASL_SSL"), ("sasl-mechanism", "SCRAM-SHA-512")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        version: "1".into(),
+    };
+    let database = SecretView { keys: ["uri".to_owned()].into(), ..SecretView::default() };
+    World {
+        connections: ["main".to_owned()].into(),
+        images: [("wallet".to_owned(), ImageConfig { image: "wallet:1".into(), pull_policy: None })].into(),
+        secrets: [("kafka".to_owned(), Some(kafka)), ("db".to_owned(), Some(database))].into(),
+        topics: [("events".to_owned(), TopicView { resource: "bank/events".into(), exists: true, trouble: None })]
+            .into(),
+        ..World::default()
+    }
+}
+
+fn refused(pipeline: &EventPipeline, world: &World) -> (String, String) {
+    match validate(pipeline, world) {
+        Err(Objection::Refuse(refusal)) => (refusal.reason, refusal.message),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn a_pipeline_with_all_it_needs_is_valid() {
+    assert_eq!(validate(&pipeline(|_| {}), &world()), Ok(()));
+}
+
+#[test]
+fn each_thing_that_is_wrong_is_named_with_what_to_do() {
+    type Case = (&'static str, fn(&mut Value), fn(&mut World), &'static [&'static str]);
+    let cases: &[Case] = &[
+        (
+            "UnknownConnection",
+            |v| v["spec"]["kafka"]["connection"] = json!("second"),
+            |_| {},
+            &["second", "one of: main"],
+        ),
+        (
+            "SecretMissing",
+            |_| {},
+            |w| {
+                w.secrets.insert("kafka".into(), None);
+            },
+            &["Secret kafka", "namespace bank", "spec.kafka.user.secretRef"],
+        ),
+        (
+            "SecretMissing",
+            |_| {},
+            |w| {
+                w.secrets.remove("db");
+            },
+            &["Secret db", "spec.database.secretRef"],
+        ),
+        (
+            "SecretKeyMissing",
+            |_| {},
+            |w| {
+                w.secrets.get_mut("kafka").unwrap().as_mut().unwrap().keys.remove("password");
+            },
+            &["Secret kafka", "password"],
+        ),
+        (
+            "SecretKeyMissing",
+            |_| {},
+            |w| {
+                w.secrets.get_mut("db").unwrap().as_mut().unwrap().keys.clear();
+            },
+            &["Secret db", "uri"],
+        ),
+        (
+            "SecretInvalid",
+            |_| {},
+            |w| {
+                w.secrets
+                    .get_mut("kafka")
+                    .unwrap()
+                    .as_mut()
+                    .unwrap()
+                    .plain
+                    .insert("sasl-mechanism".into(), "PLAIN".into());
+            },
+            &["PLAIN", "SCRAM-SHA-512"],
+        ),
+        (
+            "SecretInvalid",
+            |_| {},
+            |w| {
+                w.secrets
+                    .get_mut("kafka")
+                    .unwrap()
+                    .as_mut()
+                    .unwrap()
+                    .plain
+                    .insert("security-protocol".into(), "SSL".into());
+            },
+            &["SASL_SSL"],
+        ),
+        ("ImageUnknown", |_| {}, |w| w.images.clear(), &["no image for wallet", "commands"]),
+        (
+            "SpecIncomplete",
+            |v| {
+                v["spec"]["processors"][1].as_object_mut().unwrap().remove("consumes");
+            },
+            |_| {},
+            &["ledger", "consumes"],
+        ),
+        (
+            "SpecIncomplete",
+            |v| {
+                v["spec"]["processors"][0].as_object_mut().unwrap().remove("http");
+            },
+            |_| {},
+            &["commands", "http"],
+        ),
+        (
+            "SpecIncomplete",
+            |v| {
+                v["spec"].as_object_mut().unwrap().remove("database");
+            },
+            |_| {},
+            &["spec.database"],
+        ),
+        (
+            "GroupInUse",
+            |_| {},
+            |w| {
+                w.groups.insert("ledger".into(), "shop/orders/ledger".into());
+            },
+            &["group ledger", "shop/orders/ledger"],
+        ),
+        (
+            "NameTaken",
+            |_| {},
+            |w| w.taken.push("Deployment wallet-ledger".into()),
+            &["Deployment wallet-ledger", "rename"],
+        ),
+        (
+            "TopicUnknown",
+            |v| v["spec"]["processors"][0]["produces"] = json!(["evnets"]),
+            |_| {},
+            &["commands", "evnets", "namespace bank"],
+        ),
+        (
+            "TopicNotAllowed",
+            |v| v["spec"]["processors"][0]["produces"] = json!(["theirs"]),
+            |w| {
+                w.foreign_topics.insert("theirs".into(), "shop/theirs".into());
+            },
+            &["shop/theirs", "add bank to its spec.allowedNamespaces"],
+        ),
+    ];
+    for (reason, change, tweak, parts) in cases {
+        let mut world = world();
+        tweak(&mut world);
+        let (found, message) = refused(&pipeline(change), &world);
+        assert_eq!(found, *reason, "{message}");
+        for part in *parts {
+            assert!(message.contains(part), "{reason}: {message:?} lacks {part:?}");
+        }
+    }
+}
+
+#[test]
+fn two_processors_of_one_pipeline_do_not_share_a_group() {
+    let twice = pipeline(|v| {
+        let mut other = v["spec"]["processors"][1].clone();
+        other["name"] = json!("read-model");
+        v["spec"]["processors"].as_array_mut().unwrap().push(other);
+    });
+    assert_eq!(refused(&twice, &world()).0, "GroupInUse");
+}
+
+#[test]
+fn a_topic_on_its_way_is_waited_for_in_its_own_words() {
+    let mut world = world();
+    let view = world.topics.get_mut("events").unwrap();
+    view.exists = false;
+    view.trouble = Some("InvalidReplicationFactor: only 3 brokers".into());
+    match validate(&pipeline(|_| {}), &world) {
+        Err(Objection::Wait(refusal)) => {
+            assert_eq!(refusal.reason, "TopicNotReady");
+            assert!(refusal.message.contains("bank/events") && refusal.message.contains("only 3 brokers"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_image_of_its_own_needs_none_of_the_operators() {
+    let mut world = world();
+    world.images.clear();
+    let own = pipeline(|v| {
+        for at in 0..2 {
+            v["spec"]["processors"][at]["image"] = json!("elsewhere/wallet:2");
+        }
+    });
+    assert_eq!(validate(&own, &world), Ok(()));
+}

@@ -112,6 +112,18 @@ async fn a_pipeline_sleeps_wakes_and_takes_away_what_it_made() {
         let pipeline = world.pipeline_is_ready(NAME).await;
         assert_eq!(pipeline["status"]["summary"]["ready"], "3/3");
 
+        // Growth would move keys under the projectors, who read them in order: refused, until somebody takes responsibility.
+        let grown = |partitions: i32| {
+            json!({"topicName": topic, "partitions": partitions, "replicas": 3, "deletionPolicy": "Delete"})
+        };
+        world.apply_topic("events", grown(6)).await.unwrap();
+        let (reason, message) = world.topic_becomes("events", "Stalled").await;
+        assert_eq!(reason, "OrderedConsumers", "{message}");
+        assert!(message.contains("tidegate.dev/allow-reorder"), "it says how: {message}");
+        assert_eq!(world.partitions_in_kafka(&topic), Some(vec![3; 3]));
+        world.apply_topic("events", grown(3)).await.unwrap();
+        world.topic_is_ready("events").await;
+
         // Suspended: no pods, all else stays. Resumed: as many as before.
         let mut asleep = spec.clone();
         asleep["suspend"] = json!(true);

@@ -34,6 +34,7 @@ cluster_ensure() {
 
 cluster_create() {
   say "  creating the cluster (about 30 s)"
+  source_images
   ports_check
   mkdir -p "$STATE/cluster"
   echo creating >"$STATE/cluster/id"
@@ -54,13 +55,23 @@ cluster_answers() {
   kubectl --context "$CONTEXT" --request-timeout=5s get --raw=/readyz
 }
 
-# The node and what Kubernetes itself runs. After a restart under it, pods are Unknown for a while: conditions, not phases.
+# The node and what Kubernetes itself runs.
 cluster_ready() {
   kubectl_ensure
   wait_for 60 "the Kubernetes API" cluster_answers
-  k wait --for=condition=Ready "node/$NODE" --timeout=120s
-  k -n kube-system rollout status deployment/coredns --timeout=120s
-  k -n local-path-storage rollout status deployment/local-path-provisioner --timeout=120s
+  wait_for 180 "the pods to run again" statuses_fresh
+  wait_for 120 "the node to be Ready" k wait --for=condition=Ready "node/$NODE" --timeout=1s
+  workload kube-system deployment/coredns 120
+  workload local-path-storage deployment/local-path-provisioner 120
+}
+
+# After a restart of the node the API still tells what was before it: pods that are Ready, and do not run. Until no container claims
+# to run since before the node does, nothing that a condition says can be believed.
+statuses_fresh() {
+  local started
+  started=$(docker inspect -f '{{.State.StartedAt}}' "$NODE")
+  k get pods -A -o json | jq -e --arg started "${started%%.*}Z" '[.items[].status.containerStatuses[]?.state.running.startedAt
+    | select(. != null and . < $started)] == []'
 }
 
 k() {
@@ -89,14 +100,27 @@ metadata:
 NAMESPACE
 }
 
-# rollout NAMESPACE WORKLOAD SECONDS: until every replica is new and Ready; tells why when it is not.
-rollout() {
-  if ! k -n "$1" rollout status "$2" --timeout="${3}s"; then
+# workload NAMESPACE KIND/NAME SECONDS: until every replica is new and Ready; tells why when it is not.
+workload() {
+  if ! wait_for "$3" "$1/$2" workload_ready "$1" "$2"; then
     k -n "$1" get pods -o wide
     k -n "$1" get events --sort-by=.lastTimestamp | tail -n 10
     k -n "$1" logs "$2" --all-containers --tail=10 || true
     return 1
   fi
+}
+
+# What the controller counted, and the pods themselves: after a restart the controllers are behind for a while.
+workload_ready() {
+  local object selector replicas
+  object=$(k -n "$1" get "$2" -o json)
+  replicas=$(jq -er '.spec.replicas as $n | .status | select(.updatedReplicas == $n and .readyReplicas == $n and .replicas == $n) | $n' \
+    <<<"$object") || return 1
+  jq -e '.status.observedGeneration == .metadata.generation' <<<"$object" || return 1
+  selector=$(jq -r '.spec.selector.matchLabels | to_entries | map("\(.key)=\(.value)") | join(",")' <<<"$object")
+  k -n "$1" get pods -l "$selector" -o json | jq -e --argjson replicas "$replicas" '[.items[]
+    | select(.metadata.deletionTimestamp == null and any(.status.conditions[]?; .type == "Ready" and .status == "True"))]
+    | length == $replicas'
 }
 
 ports_check() {

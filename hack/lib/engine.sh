@@ -57,11 +57,17 @@ engine_start() {
   fi
   # A session of its own and no descriptor of this shell (the lock among them): it outlives whoever ran hack/up.
   setsid nohup dockerd "${arguments[@]}" </dev/null >"$ENGINE/dockerd.log" 2>&1 3>&- 4>&- 9>&- &
-  if ! wait_for 90 "the Docker engine" engine_answers; then
+  engine_pid=$!
+  if ! wait_for 90 "the Docker engine" engine_started || ! engine_answers; then
     tail -n 15 "$ENGINE/dockerd.log" | cut -c1-220 >&4
     fail "Debian's Docker engine did not start (log above and in $ENGINE/dockerd.log)" \
       "start an engine of your own so that 'docker info' answers, or mend what the log says, and run it again"
   fi
+}
+
+# Either way: it answers, or it has ended and there is nothing to wait for.
+engine_started() {
+  engine_answers || ! kill -0 "$engine_pid"
 }
 
 # After a crash or a kill the process ids on file may belong to others: dockerd would refuse to start, or wait for a containerd

@@ -7,6 +7,7 @@
 image_ensure() {
   local name=$1 sources=$2 context=$3 archive
   shift 3
+  source_images
   image_tag=$(digest_text "$(digest "$sources")" "$base_image" "$@")
   archive=$CACHE/images/$name-$image_tag.tar
   if node_has_image "tidegate/$name:$image_tag"; then

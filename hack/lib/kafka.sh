@@ -10,7 +10,7 @@ kafka_ensure() {
 }
 
 kafka_ready() {
-  rollout kafka statefulset/kafka 240
+  workload kafka statefulset/kafka 240
 }
 
 # The image's sources and the jars of its pom. Maven runs here, not in the build: it needs this host's proxies and authorities.

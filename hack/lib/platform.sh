@@ -41,7 +41,7 @@ operator_ensure() {
 }
 
 operator_ready() {
-  rollout tidegate-system "$(k -n tidegate-system get deployment -l app.kubernetes.io/instance=tidegate -o name)" 180
+  workload tidegate-system deployment/tidegate 180
 }
 
 pipelines_ensure() {

@@ -11,7 +11,7 @@ postgres_ensure() {
 }
 
 postgres_ready() {
-  rollout postgres statefulset/postgres 180
+  workload postgres statefulset/postgres 180
   postgres_database wallet
 }
 

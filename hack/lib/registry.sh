@@ -3,8 +3,14 @@
 # shellcheck source=hack/offline/images.sh
 . hack/offline/images.sh
 
-# Sets base_image and node_image to images that the engine has.
+base_image=""
+node_image=""
+
+# Sets base_image and node_image to images that the engine has. Once a run is enough.
 source_images() {
+  if [ -n "$node_image" ]; then
+    return
+  fi
   if offline; then
     offline_base_image
     offline_node_image

@@ -5,7 +5,6 @@ step_tools() { step tools "Tools" tools_ensure; }
 step_engine() { step engine "Docker engine" engine_ensure; }
 step_images() { step images "Node image and base image" source_images; }
 step_cluster() {
-  step images "Node image" source_images
   step cluster "Kubernetes cluster '$CLUSTER' (kind)" cluster_ensure
   step cluster-ready "Node and system pods Ready" cluster_ready
 }

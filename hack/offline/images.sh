@@ -17,7 +17,8 @@ offline_node_image() {
   if lacks_sys_resource; then
     reduced=yes
   fi
-  key=$(digest_text "$(digest hack/offline)" "$DEBIAN_RELEASE" "$KUBERNETES_VERSION" "$KIND_VERSION" "$COREDNS_VERSION" \
+  key=$(digest_text "$(cd hack/offline && digest localkube pause manifests cni.conflist runc-without-sys-resource \
+    debian-root.sh node-root.sh system-images.sh seal.sh)" "$DEBIAN_RELEASE" "$KUBERNETES_VERSION" "$KIND_VERSION" "$COREDNS_VERSION" \
     "$LOCAL_PATH_PROVISIONER_VERSION" "$reduced")
   node_image=tidegate/node:$key
   offline_image "$node_image" "$CACHE/offline/node-$key.tar.zst" offline_assemble_node

@@ -1,1 +1,16 @@
-//! What every service runs on: consumer, outbox relay, HTTP shell, metrics, shutdown.
+//! What every service runs on: settings, logs, metrics, shutdown, the HTTP shell, the database, the outbox relay, the consumer.
+//!
+//! A service's `main` is a few lines: [`main`] reads the settings and hands over an [`App`]; the service starts what its role needs
+//! and ends by [`App::serve`]. Nothing here knows what an event means.
+
+mod app;
+mod backoff;
+pub mod consumer;
+pub mod database;
+pub mod http;
+pub mod kafka;
+pub mod outbox;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use app::{App, Program, StartError, main};

@@ -6,10 +6,13 @@
 
 pub mod binding;
 mod document;
+pub mod environment;
 mod load;
+mod resolve;
 
 pub use document::{
     Auth, Binding, Consumes, Http, Identity, Overdraft, Publisher, Run, SETTINGS_VERSION, Settings, StartAt,
     WalletRole, WalletSettings,
 };
 pub use load::{DEFAULT_PATH, LoadError, load, parse, render};
+pub use resolve::{ResolveError, Resolved, resolve};

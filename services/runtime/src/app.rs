@@ -1,0 +1,253 @@
+//! A process from its first line to its last: settings, log, parts, the server, and an end in which nothing is lost.
+
+use std::{
+    error::Error,
+    future::Future,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use clap::Parser;
+use sqlx::{PgPool, migrate::Migrator};
+use tidegate_settings::{Resolved, Settings, binding::KafkaConnection};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    consumer::{ConsumerConfig, ConsumerMetrics, MemberHealth, Projection, Projector},
+    database::{self, DatabaseError},
+    http::{Api, Check, Health, Shell},
+    outbox::{Relay, RelayConfig, RelayHandle},
+    shutdown::Shutdown,
+    telemetry::{self, Metrics},
+};
+
+/// Whatever made a start fail. `anyhow::Error` becomes one by `?`.
+pub type StartError = Box<dyn Error + Send + Sync>;
+
+/// What a binary is.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Service's name, as the settings know it: `wallet`.
+    pub service: &'static str,
+    /// `env!("CARGO_PKG_VERSION")`.
+    pub version: &'static str,
+}
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Settings file. Without it the operator's mount is read if it is there, and else environment variables.
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+}
+
+/// What must be there and is not.
+#[derive(Debug, thiserror::Error)]
+enum Missing {
+    #[error("this role needs Kafka, and the settings name none")]
+    Kafka,
+    #[error("this role needs a topic to write to, and the settings name none")]
+    Produces,
+    #[error("this role needs topics to read from, and the settings name none")]
+    Consumes,
+}
+
+/// How long parts may take to end once the server has.
+const DRAIN: Duration = Duration::from_secs(25);
+/// Connections of a process to its database.
+const CONNECTIONS: u32 = 16;
+
+/// Runs a program: reads its settings, hands an [`App`] to `start`, and returns what `main` returns.
+pub fn main<F, Fut>(program: Program, start: F) -> ExitCode
+where
+    F: FnOnce(App) -> Fut,
+    Fut: Future<Output = Result<(), StartError>>,
+{
+    let arguments = Arguments::parse();
+    telemetry::start_log();
+    let ran = tidegate_settings::resolve(program.service, arguments.settings.as_deref())
+        .map_err(StartError::from)
+        .and_then(|resolved| {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let app = App::new(program, resolved);
+                app.shutdown.on_signals()?;
+                start(app).await
+            })
+        });
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %chain(&*error), "the process ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error and what caused it, in one line.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Many errors quote their source already.
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = error.source();
+    }
+    line
+}
+
+/// A process that is starting: what it was told, and what its parts share.
+pub struct App {
+    program: Program,
+    resolved: Resolved,
+    metrics: Metrics,
+    health: Health,
+    shutdown: Shutdown,
+    /// Ends after the server has, so that what the last requests committed is still published.
+    background: Shutdown,
+    tasks: TaskTracker,
+    failure: Arc<Mutex<Option<StartError>>>,
+}
+
+impl App {
+    /// An app of those settings. For `main` there is [`main`].
+    pub fn new(program: Program, resolved: Resolved) -> Self {
+        for warning in &resolved.warnings {
+            tracing::warn!("{warning}");
+        }
+        let identity = resolved.settings.identity.to_string();
+        tracing::info!(service = program.service, version = program.version, instance = identity, "starting");
+        Self {
+            program,
+            resolved,
+            metrics: Metrics::default(),
+            health: Health::default(),
+            shutdown: Shutdown::new(),
+            background: Shutdown::new(),
+            tasks: TaskTracker::new(),
+            failure: Arc::default(),
+        }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.resolved.settings
+    }
+
+    /// The metrics, to register one's own.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The health, to add one's own checks.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// The end of the process.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// How to reach Kafka; an error when the settings name none.
+    pub fn kafka(&self) -> Result<&KafkaConnection, StartError> {
+        Ok(self.resolved.kafka.as_ref().ok_or(Missing::Kafka)?)
+    }
+
+    /// Whether the settings name a Kafka.
+    pub fn kafka_enabled(&self) -> bool {
+        self.resolved.kafka.is_some()
+    }
+
+    /// Connects to the database, waiting for it if need be, and brings the runtime's tables and then the service's up to date.
+    pub async fn database(&self, migrator: &Migrator) -> Result<PgPool, StartError> {
+        let connection = self.resolved.database.as_ref().ok_or(DatabaseError::Missing)?;
+        let pool = database::connect(connection, &self.resolved.client_id, CONNECTIONS).await?;
+        database::migrate_runtime(&pool).await?;
+        database::migrate(migrator, &pool).await?;
+        Ok(pool)
+    }
+
+    /// Starts the relay of the outbox in that database. Its position is kept at the first topic that the settings let it produce to.
+    pub fn publish_outbox(&self, pool: PgPool) -> Result<RelayHandle, StartError> {
+        let identity = &self.settings().identity;
+        let topic = self.settings().produces.first().ok_or(Missing::Produces)?;
+        let config =
+            RelayConfig::new(&self.resolved.client_id, &format!("{}.{}", identity.namespace, identity.pipeline), topic);
+        let (handle, relay) = Relay::new(config, self.kafka()?.clone(), pool, &self.metrics);
+        let shutdown = self.background.clone();
+        self.spawn("outbox relay", async move {
+            relay.run(shutdown).await;
+            Ok(())
+        });
+        Ok(handle)
+    }
+
+    /// Starts a projection of the topics that the settings name.
+    pub fn project(&self, pool: PgPool, projection: impl Projection) -> Result<Arc<MemberHealth>, StartError> {
+        let consumes = self.settings().consumes.as_ref().ok_or(Missing::Consumes)?;
+        let health = Arc::new(MemberHealth::default());
+        let metrics = ConsumerMetrics::new(&self.metrics, Arc::clone(&health));
+        let projector = Projector {
+            config: ConsumerConfig::new(&self.resolved.client_id, consumes),
+            kafka: self.kafka()?.clone(),
+            pool,
+            projection,
+            metrics,
+            health: Arc::clone(&health),
+        };
+        let (ready, alive) = (Arc::clone(&health), Arc::clone(&health));
+        self.health.add(Check::ready("consumer", move || ready.has_joined()).alive(move || alive.is_alive()));
+        let shutdown = self.background.clone();
+        self.spawn("projector", async move { Ok(projector.run(shutdown).await?) });
+        Ok(health)
+    }
+
+    /// Runs a part of the process beside the server. If it fails, the process ends.
+    pub fn spawn(&self, name: &'static str, part: impl Future<Output = Result<(), StartError>> + Send + 'static) {
+        let (shutdown, failure) = (self.shutdown.clone(), Arc::clone(&self.failure));
+        self.tasks.spawn(async move {
+            // In a task of its own, so that a panic of it is heard of.
+            let ended = match tokio::spawn(part).await {
+                Ok(ended) => ended,
+                Err(error) => Err(format!("{name}: {error}").into()),
+            };
+            if let Err(error) = ended {
+                tracing::error!(part = name, error = %chain(&*error), "a part of the process failed");
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                shutdown.begin();
+            }
+        });
+    }
+
+    /// Serves until the process is told to stop; then ends the server, the parts, and returns. An error is that of the first part
+    /// that failed.
+    pub async fn serve(self, api: impl Into<Api>) -> Result<(), StartError> {
+        let shell = Shell {
+            service: self.program.service,
+            version: self.program.version,
+            instance: self.settings().identity.to_string(),
+            kafka_enabled: self.kafka_enabled(),
+            health: self.health.clone(),
+            metrics: self.metrics.clone(),
+            shutdown: self.shutdown.clone(),
+        };
+        let served = shell.serve(self.settings().http.port, api.into()).await;
+        self.shutdown.begin();
+        self.background.begin();
+        self.tasks.close();
+        if timeout(DRAIN, self.tasks.wait()).await.is_err() {
+            tracing::error!(seconds = DRAIN.as_secs(), "parts that did not end in time are cut off");
+        }
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(served?),
+        }
+    }
+}

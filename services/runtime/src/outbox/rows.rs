@@ -1,0 +1,95 @@
+//! The outbox's rows, as the relay reads and deletes them. xid8 travels as text, for which every driver has a type.
+
+use sqlx::{PgPool, Row as _, postgres::PgRow};
+
+use super::position::{Batch, RowKey};
+
+/// An event that is committed and not published.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) key: RowKey,
+    pub(super) created: i64,
+    pub(super) topic: String,
+    pub(super) record_key: Vec<u8>,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) payload: Vec<u8>,
+}
+
+/// Rows of a shard that may be published now, in order: those of transactions older than the oldest that is still running. At least
+/// one if there is any, at most `rows`, and no more than fill `bytes`.
+pub(super) async fn ready(pool: &PgPool, shard: i16, rows: i64, bytes: i64) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query(
+        "SELECT measured.transaction_id::text AS transaction, id, topic, key, headers, payload,
+                (extract(epoch FROM created_at) * 1000000)::bigint AS created
+         FROM (SELECT *, sum(octet_length(payload)) OVER (ORDER BY transaction_id, id) - octet_length(payload) AS before
+               FROM (SELECT * FROM tidegate.outbox
+                     WHERE shard = $1 AND transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+                     ORDER BY transaction_id, id LIMIT $2) AS oldest) AS measured
+         WHERE before < $3
+         ORDER BY measured.transaction_id, id",
+    )
+    .bind(shard)
+    .bind(rows)
+    .bind(bytes)
+    .fetch_all(pool)
+    .await?
+    .iter()
+    .map(row)
+    .collect()
+}
+
+/// Whether there are rows that are committed but must wait for an older transaction.
+pub(super) async fn held_up(pool: &PgPool, shard: i16) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM tidegate.outbox
+                        WHERE shard = $1 AND transaction_id >= pg_snapshot_xmin(pg_current_snapshot()))",
+    )
+    .bind(shard)
+    .fetch_one(pool)
+    .await
+}
+
+/// Deletes a batch that is published.
+pub(super) async fn delete(pool: &PgPool, shard: i16, batch: &Batch) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query(
+        "DELETE FROM tidegate.outbox
+         WHERE shard = $1 AND (transaction_id, id) >= ($2::text::xid8, $3) AND (transaction_id, id) <= ($4::text::xid8, $5)",
+    )
+    .bind(shard)
+    .bind(batch.first.transaction_id.to_string())
+    .bind(batch.first.id)
+    .bind(batch.last.transaction_id.to_string())
+    .bind(batch.last.id)
+    .execute(pool)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// Whether the batch's last row is still there, the very one.
+pub(super) async fn is_there(pool: &PgPool, shard: i16, batch: &Batch) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM tidegate.outbox
+                        WHERE shard = $1 AND transaction_id = $2::text::xid8 AND id = $3
+                          AND (extract(epoch FROM created_at) * 1000000)::bigint = $4)",
+    )
+    .bind(shard)
+    .bind(batch.last.transaction_id.to_string())
+    .bind(batch.last.id)
+    .bind(batch.last_created)
+    .fetch_one(pool)
+    .await
+}
+
+fn row(row: &PgRow) -> Result<Row, sqlx::Error> {
+    let transaction_id: String = row.try_get("transaction")?;
+    let transaction_id = transaction_id.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let headers: serde_json::Value = row.try_get("headers")?;
+    Ok(Row {
+        key: RowKey { transaction_id, id: row.try_get("id")? },
+        created: row.try_get("created")?,
+        topic: row.try_get("topic")?,
+        record_key: row.try_get("key")?,
+        headers: serde_json::from_value(headers).map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+        payload: row.try_get("payload")?,
+    })
+}

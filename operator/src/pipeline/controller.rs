@@ -17,6 +17,7 @@ use tidegate_crds::{
 use super::{
     apply::Applier,
     build::{Surroundings, build, hash, object_name},
+    pods,
     report::{Outcome, View, status, view},
     resolve::resolve,
     scale::{Scale, scale},
@@ -29,6 +30,9 @@ use crate::{
     metrics::Kind,
     topic::plan::Refusal,
 };
+
+/// How often pods that are not ready are looked at.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// A topic's change asks for a pipeline that waits for it; this is in case the asking was lost.
 const WAIT: Duration = Duration::from_secs(30);
@@ -53,6 +57,14 @@ impl PipelineError {
     /// For `map_err`: what was being done.
     pub fn kubernetes(doing: &'static str) -> impl Fn(kube::Error) -> Self {
         move |source| Self::Kubernetes { doing, source: Box::new(source) }
+    }
+
+    /// The namespace is going, and the pipeline with it.
+    fn is_of_the_end(&self) -> bool {
+        let Self::Kubernetes { source, .. } = self else { return false };
+        let kube::Error::Api(status) = source.as_ref() else { return false };
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
     }
 
     /// The API server refuses what was built from the spec, and would again: a bad quantity, a bad label.
@@ -132,14 +144,14 @@ impl One<'_> {
                 self.report(Outcome::Waiting(refusal), self.kept(), None).await?;
                 Ok(Action::requeue(WAIT))
             }
-            Ok(()) => {
-                self.apply(&world).await?;
-                Ok(Action::await_change())
-            }
+            Ok(()) if self.apply(&world).await? => Ok(Action::await_change()),
+            // Pods may get into trouble without their Deployment changing.
+            Ok(()) => Ok(Action::requeue(LOOK)),
         }
     }
 
-    async fn apply(&self, world: &World) -> Result<(), PipelineError> {
+    /// Applies everything; whether all pods are as they should be.
+    async fn apply(&self, world: &World) -> Result<bool, PipelineError> {
         let scales = self.scales();
         self.record_before_suspend(&scales).await?;
         let secrets: Vec<&str> = world.secrets.values().flatten().map(|secret| secret.version.as_str()).collect();
@@ -208,11 +220,16 @@ impl One<'_> {
         outcome: Outcome,
         kept: BTreeMap<String, i32>,
         config_hash: Option<String>,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<bool, PipelineError> {
         let previous = self.context.pipeline_memories.status(self.pipeline);
-        let next = status(self.pipeline, &previous, &outcome, &self.views(&kept), config_hash, Timestamp::now());
+        let mut views = self.views(&kept);
+        for view in views.iter_mut().filter(|view| !view.settled && outcome == Outcome::Applied) {
+            view.trouble = pods::trouble(self.context, self.pipeline, &view.line.name).await;
+        }
+        let next = status(self.pipeline, &previous, &outcome, &views, config_hash, Timestamp::now());
         self.tell(&outcome, &previous, &next).await;
-        self.write(&previous, next).await
+        self.write(&previous, next).await?;
+        Ok(views.iter().all(|view| view.settled))
     }
 
     fn views(&self, kept: &BTreeMap<String, i32>) -> Vec<View> {
@@ -255,6 +272,9 @@ impl One<'_> {
 
     /// What the API server refuses is the spec's fault and waits for a change; the rest is tried again.
     async fn trouble(&self, error: &PipelineError) -> Option<Action> {
+        if error.is_of_the_end() {
+            return Some(Action::await_change());
+        }
         let refusal = error.refusal()?;
         self.report(Outcome::Refused(refusal), self.kept(), None).await.ok()?;
         Some(Action::await_change())

@@ -6,6 +6,7 @@ pub mod children;
 mod controller;
 pub mod memory;
 mod pod;
+mod pods;
 mod report;
 mod resolve;
 mod scale;

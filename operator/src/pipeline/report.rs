@@ -34,6 +34,8 @@ pub struct View {
     pub settled: bool,
     /// Kubernetes gave up waiting for the pods; its words.
     pub stuck: Option<String>,
+    /// Why a pod is not ready, where one tells.
+    pub trouble: Option<String>,
 }
 
 /// What a processor looks like. `mark`: generation of the Deployment as applied last; an older one is not looked at.
@@ -144,7 +146,7 @@ fn drafts(pipeline: &EventPipeline, outcome: &Outcome, views: &[View]) -> Vec<Dr
 fn in_words(view: &View) -> String {
     let line = &view.line;
     let counts = format!("{} has {} of {} pods ready", line.name, line.ready.unwrap_or(0), line.replicas.unwrap_or(0));
-    match &view.stuck {
+    match view.trouble.as_ref().or(view.stuck.as_ref()) {
         Some(message) => format!("{counts}: {message}"),
         None => counts,
     }

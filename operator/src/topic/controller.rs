@@ -5,11 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, runtime::controller::Action};
 use tidegate_crds::{
-    KafkaTopic, KafkaTopicStatus,
+    KafkaTopic,
     conditions::{READY, STALLED},
     topic::{DeletionPolicy, TopicIntent},
 };
@@ -21,24 +19,20 @@ use super::{
     delete,
     desired::Desired,
     error::{Stop, TopicError},
-    health::Health,
-    memory::{Refused, digest},
-    plan::{Change, Observation, Observed, Plan, Refusal, plan},
-    report::{Facts, Outcome, in_words, status},
+    memory::Refused,
+    plan::{Change, Observed, Plan, Refusal, plan},
+    record::{One, Seen},
+    report::{Outcome, in_words},
 };
 use crate::{
     backoff::{Backoff, RECONCILE},
     conditions::is_true,
-    context::{Context, apply_status},
-    gateway::Gateway,
+    context::Context,
     metrics::Kind,
 };
 
 /// For what is expected to be done in a moment.
 const SOON: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(10) };
-
-/// Failures in a row after which a topic that was ready is reported not to be.
-const PATIENCE: u32 = 5;
 
 /// Brings one topic closer to its resource.
 ///
@@ -95,20 +89,6 @@ pub async fn claims_of(context: &Context, topic: &KafkaTopic) -> Vec<Claim> {
 
 async fn cluster_of(context: &Context, connection: &str) -> Option<String> {
     context.connections.get(connection)?.known().await.map(|(id, _)| id)
-}
-
-struct One<'a> {
-    topic: &'a KafkaTopic,
-    context: &'a Context,
-    about: ObjectReference,
-}
-
-/// What a reconciliation has found out.
-struct Seen<'a> {
-    gateway: &'a Gateway,
-    cluster_id: String,
-    topic: Option<Observation>,
-    health: Health,
 }
 
 impl One<'_> {
@@ -239,40 +219,6 @@ impl One<'_> {
         Ok(())
     }
 
-    /// Records what is about to be written to Kafka.
-    async fn intend(
-        &self,
-        mut intent: TopicIntent,
-        progress: Refusal,
-        adopted: Option<bool>,
-        seen: &Seen<'_>,
-    ) -> Result<(), TopicError> {
-        let previous = self.context.topic_memories.status(self.topic);
-        let facts = self.facts(self.owned_keys(&previous), adopted, Some(seen));
-        let mut next = status(&previous, &Outcome::Progress(progress), &facts, Timestamp::now());
-        if intent.create {
-            // A topic that is made anew has a new id; until it is known there is none.
-            next.topic_id = None;
-        } else {
-            // Whatever was observed has this id and is ours by now, adopted or not.
-            next.topic_id = seen.topic.as_ref().map(|topic| topic.id.to_string());
-        }
-        intent.config_keys.extend(previous.intent.iter().flat_map(|before| before.config_keys.clone()));
-        intent.config_keys.sort();
-        intent.config_keys.dedup();
-        next.intent = Some(intent);
-        self.write(&previous, next).await
-    }
-
-    fn forget_intent(&self) {
-        let mut status = self.context.topic_memories.status(self.topic);
-        status.intent = None;
-        self.memory(|memory| {
-            memory.status = Some(status);
-            memory.unsaved = true;
-        });
-    }
-
     /// Another resource that holds the topic.
     async fn conflict(&self, seen: &Seen<'_>) -> Option<Refusal> {
         let claims = claims_of(self.context, self.topic).await;
@@ -319,110 +265,11 @@ impl One<'_> {
         consumers
     }
 
-    /// Reports an outcome that lasts until something changes.
-    async fn rest(
-        &self,
-        outcome: Outcome,
-        adopted: Option<bool>,
-        seen: Option<&Seen<'_>>,
-    ) -> Result<Action, TopicError> {
-        self.report(outcome, adopted, seen).await?;
-        self.memory(|memory| {
-            memory.attempts = 0;
-            memory.created = memory.created.filter(|_| seen.is_none_or(|seen| seen.topic.is_none()));
-            memory.handled = seen.map(|seen| digest(seen.topic.as_ref(), seen.health));
-        });
-        Ok(Action::await_change())
-    }
-
-    async fn report(&self, outcome: Outcome, adopted: Option<bool>, seen: Option<&Seen<'_>>) -> Result<(), TopicError> {
-        let previous = self.context.topic_memories.status(self.topic);
-        let keys = match outcome {
-            Outcome::InSync | Outcome::Paused => {
-                self.topic.spec.config.iter().flatten().map(|(key, _)| key.clone()).collect()
-            }
-            // Not the spec's: one that was never set is not to be reset later.
-            _ => self.owned_keys(&previous),
-        };
-        let mut facts = self.facts(keys, adopted, seen);
-        if let Outcome::Stalled(refusal) = &outcome {
-            // What stalls for being somebody else's, or not being there, has nothing of its own to show.
-            let id = facts.topic.map(|(topic, _)| topic.id.to_string());
-            if previous.topic_id != id {
-                facts.topic = None;
-            }
-            let news = !previous.conditions.iter().any(|old| old.type_ == STALLED && old.message == refusal.message);
-            if news {
-                self.context.events.warning(&self.about, &refusal.reason, "Reconcile", refusal.message.clone()).await;
-            }
-        }
-        let next = status(&previous, &outcome, &facts, Timestamp::now());
-        self.write(&previous, next).await
-    }
-
-    fn owned_keys(&self, status: &KafkaTopicStatus) -> Vec<String> {
-        self.memory(|memory| memory.remembered(status, Instant::now())).owned_keys.into_iter().collect()
-    }
-
-    fn facts<'a>(&'a self, keys: Vec<String>, adopted: Option<bool>, seen: Option<&'a Seen<'_>>) -> Facts<'a> {
-        Facts {
-            generation: self.topic.metadata.generation,
-            name: self.topic.topic_name(),
-            cluster_id: seen.map(|seen| seen.cluster_id.clone()),
-            topic: seen.and_then(|seen| Some((seen.topic.as_ref()?, seen.health))),
-            keys,
-            adopted,
-        }
-    }
-
-    /// Writes a status that differs from what was written last.
-    async fn write(&self, previous: &KafkaTopicStatus, next: KafkaTopicStatus) -> Result<(), TopicError> {
-        if *previous == next && !self.memory(|memory| memory.unsaved) {
-            return Ok(());
-        }
-        apply_status(&self.context.client, self.topic, &next)
-            .await
-            .map_err(|error| TopicError::Kubernetes { doing: "writing the status", source: Box::new(error) })?;
-        self.context.metrics.status_written(Kind::Topic);
-        self.memory(|memory| {
-            memory.status = Some(next);
-            memory.unsaved = false;
-        });
-        Ok(())
-    }
-
-    /// Counts a failure, and reports it when it lasts or when nobody has heard of this generation yet.
-    async fn trouble(&self, error: &TopicError) {
-        let attempts = self.memory(|memory| {
-            memory.attempts = memory.attempts.saturating_add(1);
-            memory.attempts
-        });
-        let previous = self.context.topic_memories.status(self.topic);
-        let settled =
-            previous.observed_generation == self.topic.metadata.generation && is_true(&previous.conditions, READY);
-        if settled && attempts < PATIENCE {
-            return;
-        }
-        let next = status(
-            &previous,
-            &Outcome::Progress(error.refusal()),
-            &self.facts(Vec::new(), None, None),
-            Timestamp::now(),
-        );
-        if let Err(error) = self.write(&previous, next).await {
-            tracing::debug!(%error, "trouble was not reported");
-        }
-    }
-
     fn soon(&self) -> Action {
         let attempts = self.memory(|memory| {
             memory.attempts = memory.attempts.saturating_add(1);
             memory.attempts
         });
         Action::requeue(SOON.after(attempts))
-    }
-
-    fn memory<R>(&self, work: impl FnOnce(&mut super::memory::Memory) -> R) -> R {
-        self.context.topic_memories.with(self.topic.metadata.uid.as_deref().unwrap_or_default(), work)
     }
 }

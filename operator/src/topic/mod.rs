@@ -10,6 +10,7 @@ mod error;
 pub mod health;
 pub mod memory;
 pub mod plan;
+mod record;
 mod report;
 
 pub use controller::{on_error, reconcile};

@@ -2,9 +2,11 @@
 
 mod answer;
 mod committer;
+mod metrics;
 mod plan;
 mod store;
 
 pub use answer::Answer;
 pub use committer::{CommitError, Committer, Surroundings};
+pub use metrics::CommitterMetrics;
 pub use plan::{IdempotencyKey, Request};

@@ -1,5 +1,7 @@
 //! What can go wrong with the tables, and which of it another attempt may cure.
 
+use tidegate_runtime::outbox::AppendError;
+
 /// Constraints that two writers of one wallet or one key run into.
 const CONTESTED: [&str; 3] = ["wallet_events_stream_version", "wallet_state_wallet_id", "idempotency_keys_key"];
 
@@ -15,6 +17,9 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// An event can never be published.
+    #[error(transparent)]
+    Outbox(AppendError),
     /// A row holds what this build cannot read.
     #[error("{what} holds {value:?}, which cannot be read")]
     Unreadable {
@@ -34,6 +39,15 @@ pub enum Again {
     Later,
     /// Not as it is.
     Never,
+}
+
+impl From<AppendError> for StoreError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Database(source) => Self::Database { doing: "putting events into the outbox", source },
+            too_large => Self::Outbox(too_large),
+        }
+    }
 }
 
 impl StoreError {

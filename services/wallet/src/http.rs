@@ -3,6 +3,7 @@
 mod bodies;
 mod extract;
 pub mod fields;
+mod health;
 mod posts;
 mod reads;
 
@@ -11,16 +12,13 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
 use sqlx::PgPool;
-use utoipa::{IntoResponses, OpenApi, ToSchema};
+use tidegate_runtime::{http::Problem, outbox::RelayHandle};
+use utoipa::{IntoResponses, OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::{
-    commands::{Answer, Committer},
-    problem::Problem,
-};
+use crate::commands::{Answer, Committer};
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -29,6 +27,10 @@ pub struct Api {
     pub committer: Committer,
     /// Where questions go.
     pub pool: PgPool,
+    /// Where events go.
+    pub topic: String,
+    /// The relay of the outbox, if it runs in this process.
+    pub relay: Option<RelayHandle>,
     /// A new UUIDv7.
     pub new_id: fn() -> Uuid,
 }
@@ -51,6 +53,8 @@ pub fn routes(api: Api) -> (Router, utoipa::openapi::OpenApi) {
         .routes(routes!(reads::wallet))
         .routes(routes!(reads::ledger))
         .routes(routes!(reads::events))
+        .routes(routes!(health::kafka))
+        .routes(routes!(health::stats))
         .with_state(api)
         .split_for_parts()
 }
@@ -64,56 +68,32 @@ fn respond(answer: Answer) -> Response {
     (status, [(header::CONTENT_TYPE, content_type)], answer.body).into_response()
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        respond(self.into())
-    }
-}
-
-/// A problem document (RFC 9457).
-#[derive(Serialize, ToSchema)]
-#[allow(dead_code, reason = "describes what Problem::document makes")]
-#[schema(example = json!({"type": "https://tidegate.dev/problems/insufficient-funds", "title": "The balance does not suffice",
-    "status": 422, "detail": "the wallet alice-eur holds 5.00 EUR, less than 7.00", "field": "amount"}))]
-struct ProblemDocument {
-    /// A URI that never changes its meaning.
-    r#type: String,
-    /// The same for every problem of the type.
-    title: String,
-    /// The HTTP status.
-    status: u16,
-    /// What is wrong this time.
-    detail: String,
-    /// The field, header, path or query parameter that it is about, if it is about one.
-    field: Option<String>,
-}
-
 /// How a command may be refused.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "describes what handlers answer")]
 enum CommandProblems {
     /// The request is malformed.
     #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(ProblemDocument),
+    Malformed(Problem),
     /// A wallet does not exist.
     #[response(status = 404, content_type = "application/problem+json", example = json!({"type":
         "https://tidegate.dev/problems/unknown-wallet", "title": "The wallet does not exist", "status": 404,
         "detail": "there is no wallet carol-eur", "field": "walletId"}))]
-    UnknownWallet(ProblemDocument),
+    UnknownWallet(Problem),
     /// The wallet exists already.
     #[response(status = 409, content_type = "application/problem+json", example = json!({"type":
         "https://tidegate.dev/problems/wallet-exists", "title": "The wallet exists already", "status": 409,
         "detail": "the wallet alice-eur exists", "field": "walletId"}))]
-    Conflict(ProblemDocument),
-    /// The body is larger than any command.
+    Conflict(Problem),
+    /// The body is larger than a request may be.
     #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(ProblemDocument),
+    TooLarge(Problem),
     /// The request is understood and refused.
     #[response(status = 422, content_type = "application/problem+json")]
-    Refused(ProblemDocument),
+    Refused(Problem),
     /// The database cannot be reached; the request may be repeated under its Idempotency-Key.
     #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(ProblemDocument),
+    Unavailable(Problem),
 }
 
 /// How a question may be refused.
@@ -122,11 +102,11 @@ enum CommandProblems {
 enum QueryProblems {
     /// The request is malformed.
     #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(ProblemDocument),
+    Malformed(Problem),
     /// The wallet does not exist.
     #[response(status = 404, content_type = "application/problem+json")]
-    UnknownWallet(ProblemDocument),
+    UnknownWallet(Problem),
     /// The database cannot be reached.
     #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(ProblemDocument),
+    Unavailable(Problem),
 }

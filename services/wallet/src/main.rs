@@ -1,4 +1,6 @@
-//! The wallet service.
+//! The wallet service: wires the parts of its role together. What is decided lies in `domain`, what is written in `commands` and
+//! `projections`, what is asked in `queries`, what is spoken in `http`.
+
 mod commands;
 mod domain;
 mod error;
@@ -6,4 +8,77 @@ mod http;
 mod problem;
 mod projections;
 mod queries;
-fn main() {}
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use sqlx::{PgPool, migrate::Migrator};
+use tidegate_runtime::{App, Program, StartError, http::Api as Served, outbox::RelayHandle};
+use tidegate_settings::{Publisher, Run, WalletRole, WalletSettings};
+use uuid::Uuid;
+
+use crate::{
+    commands::{Committer, CommitterMetrics, Surroundings},
+    projections::{Ledger, ReadModel},
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+fn main() -> ExitCode {
+    tidegate_runtime::main(Program { service: "wallet", version: env!("CARGO_PKG_VERSION") }, start)
+}
+
+async fn start(app: App) -> Result<(), StartError> {
+    let Run::Wallet(settings) = app.settings().run.clone();
+    let pool = app.database(&MIGRATIONS).await?;
+    let api = match settings.role {
+        WalletRole::Commands => commands(&app, &settings, pool)?,
+        WalletRole::Publisher => {
+            app.publish_outbox(pool)?;
+            Served::default()
+        }
+        WalletRole::LedgerProjector => {
+            app.project(pool, Ledger)?;
+            Served::default()
+        }
+        WalletRole::ReadModelProjector => {
+            app.project(pool, ReadModel)?;
+            Served::default()
+        }
+    };
+    app.serve(api).await
+}
+
+/// The command side: one writer, the API in front of it, and the relay behind it unless that has a processor of its own.
+fn commands(app: &App, settings: &WalletSettings, pool: PgPool) -> Result<Served, StartError> {
+    let topic = app.settings().produces.first().cloned().ok_or("role Commands needs a topic in `produces`")?;
+    let relay: Option<RelayHandle> = match settings.publisher() {
+        Publisher::Embedded if app.kafka_enabled() => Some(app.publish_outbox(pool.clone())?),
+        Publisher::Embedded => {
+            tracing::warn!(
+                "there is no Kafka: events are committed and wait in the outbox until a relay publishes them"
+            );
+            None
+        }
+        Publisher::Separate => None,
+    };
+    let (committer, writer) = Committer::new(Surroundings {
+        pool: pool.clone(),
+        topic: topic.clone(),
+        overdraft: settings.overdraft(),
+        now: milliseconds,
+        new_id: Uuid::now_v7,
+        metrics: CommitterMetrics::new(app.metrics()),
+    });
+    app.spawn("committer", async move {
+        writer.await;
+        Ok(())
+    });
+    Ok(http::routes(http::Api { committer, pool, topic, relay, new_id: Uuid::now_v7 }).into())
+}
+
+/// The time, of which no more than the milliseconds is ever stored or shown.
+fn milliseconds() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}

@@ -1,7 +1,12 @@
 //! Every way in which the wallet says no. A type here is a promise to callers: it is never renamed, and never means something else.
 //! docs/reference/wallet.md holds the same table for people.
 
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use tidegate_contracts::AmountError;
+use tidegate_runtime::http::Problem as Document;
 
 use crate::{
     commands::CommitError,
@@ -9,14 +14,10 @@ use crate::{
     http::fields::Malformed,
 };
 
-/// What every type begins with.
-const BASE: &str = "https://tidegate.dev/problems/";
-
 /// What kind of problem it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     MalformedBody,
-    BodyTooLarge,
     MissingField,
     UnknownField,
     WrongFieldType,
@@ -47,9 +48,8 @@ pub enum Kind {
 impl Kind {
     /// All of them, in the order of the documentation.
     #[cfg(test)]
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 26] = [
         Self::MalformedBody,
-        Self::BodyTooLarge,
         Self::MissingField,
         Self::UnknownField,
         Self::WrongFieldType,
@@ -81,7 +81,6 @@ impl Kind {
     fn row(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::MalformedBody => (400, "malformed-body", "The body is not a JSON object"),
-            Self::BodyTooLarge => (413, "body-too-large", "The body is too large"),
             Self::MissingField => (400, "missing-field", "A field is missing"),
             Self::UnknownField => (400, "unknown-field", "A field is not known"),
             Self::WrongFieldType => (400, "wrong-field-type", "A field has the wrong JSON type"),
@@ -140,20 +139,6 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// The document (RFC 9457), with `field` as its extension.
-    pub fn document(&self) -> serde_json::Value {
-        let mut document = serde_json::json!({
-            "type": format!("{BASE}{}", self.kind.name()),
-            "title": self.kind.title(),
-            "status": self.kind.status(),
-            "detail": self.detail,
-        });
-        if let Some(field) = &self.field {
-            document["field"] = field.as_str().into();
-        }
-        document
-    }
-
     /// A problem about a field.
     pub fn of(kind: Kind, field: &str, detail: impl ToString) -> Self {
         Self { kind, detail: detail.to_string(), field: Some(field.to_owned()) }
@@ -184,6 +169,23 @@ impl Problem {
             AmountError::TooLarge => Kind::AmountTooLarge,
         };
         Self::of(kind, "amount", error)
+    }
+}
+
+impl From<Problem> for Document {
+    fn from(problem: Problem) -> Self {
+        let status = StatusCode::from_u16(problem.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let document = Self::new(status, problem.kind.name(), problem.kind.title()).detail(problem.detail);
+        match problem.field {
+            Some(field) => document.field(field),
+            None => document,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        Document::from(self).into_response()
     }
 }
 

@@ -7,12 +7,39 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use sqlx::PgConnection;
-use tidegate_contracts::{Envelope, wallet::WalletEvent};
+use sqlx::{PgConnection, postgres::PgTransaction};
+use tidegate_contracts::{Envelope, Unreadable, wallet::WalletEvent};
+use tidegate_runtime::consumer::{HandlerError, Projection, Record};
 
 pub use stream::Gap;
 
-use crate::error::StoreError;
+use crate::error::{Again, StoreError};
+
+/// The double-entry ledger.
+pub struct Ledger;
+
+impl Projection for Ledger {
+    async fn apply(&self, transaction: &mut PgTransaction<'_>, records: &[Record]) -> Result<(), HandlerError> {
+        Ok(apply_to_ledger(transaction, &events(records)?).await?)
+    }
+}
+
+/// One row a wallet.
+pub struct ReadModel;
+
+impl Projection for ReadModel {
+    async fn apply(&self, transaction: &mut PgTransaction<'_>, records: &[Record]) -> Result<(), HandlerError> {
+        Ok(apply_to_read_model(transaction, &events(records)?).await?)
+    }
+}
+
+fn events(records: &[Record]) -> Result<Vec<Envelope<WalletEvent>>, ProjectionError> {
+    let read = |record: &Record| {
+        let envelope = Envelope::<WalletEvent>::from_bytes(record.value.as_deref().unwrap_or_default());
+        envelope.map_err(|source| ProjectionError::Unreadable { offset: record.offset, source })
+    };
+    records.iter().map(read).collect()
+}
 
 /// Why a batch could not be applied. Nothing of it was.
 #[derive(Debug, thiserror::Error)]
@@ -23,10 +50,29 @@ pub enum ProjectionError {
     /// The tables refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A record is no event of a wallet.
+    #[error("the record at offset {offset} cannot be read: {source}")]
+    Unreadable {
+        /// Its place in the partition.
+        offset: i64,
+        /// What is wrong with it.
+        source: Unreadable,
+    },
+}
+
+impl From<ProjectionError> for HandlerError {
+    fn from(error: ProjectionError) -> Self {
+        match &error {
+            // What is missing may come; nothing behind it is applied before.
+            ProjectionError::Gap(_) => Self::transient(error),
+            ProjectionError::Store(store) if store.again() != Again::Never => Self::transient(error),
+            ProjectionError::Store(_) | ProjectionError::Unreadable { .. } => Self::poison(error),
+        }
+    }
 }
 
 /// Books the events in the ledger.
-pub async fn apply_to_ledger(
+async fn apply_to_ledger(
     connection: &mut PgConnection,
     events: &[Envelope<WalletEvent>],
 ) -> Result<(), ProjectionError> {
@@ -41,7 +87,7 @@ pub async fn apply_to_ledger(
 }
 
 /// Carries the events into the read model.
-pub async fn apply_to_read_model(
+async fn apply_to_read_model(
     connection: &mut PgConnection,
     events: &[Envelope<WalletEvent>],
 ) -> Result<(), ProjectionError> {

@@ -1,6 +1,7 @@
 //! What a caller is told: status and body, made once, kept under the request's key, and given again as it was.
 
 use serde_json::{Value, json};
+use tidegate_runtime::http::Problem as Document;
 
 use crate::{
     domain::{Command, Decided, Refusal, Wallet},
@@ -25,7 +26,10 @@ impl Answer {
 
 impl From<Problem> for Answer {
     fn from(problem: Problem) -> Self {
-        Self { status: problem.kind.status(), body: problem.document().to_string() }
+        let status = problem.kind.status();
+        // A document of strings and a number always becomes JSON.
+        let body = serde_json::to_string(&Document::from(problem)).unwrap_or_default();
+        Self { status, body }
     }
 }
 

@@ -3,9 +3,11 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
-use tidegate_contracts::Event;
+use tidegate_contracts::{Envelope, wallet::WalletEvent};
+use tidegate_runtime::outbox::{self, OutboxEvent};
 use tidegate_settings::Overdraft;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -15,13 +17,11 @@ use uuid::Uuid;
 
 use super::{
     answer::Answer,
+    metrics::CommitterMetrics,
     plan::{Plan, Planned, Request, plan},
-    store::{self, EventRow},
+    store,
 };
-use crate::{
-    domain::Decided,
-    error::{Again, StoreError},
-};
+use crate::error::{Again, StoreError};
 
 /// Most requests of one batch.
 const BATCH: usize = 256;
@@ -57,10 +57,12 @@ pub struct Surroundings {
     pub topic: String,
     /// Whether balances may go below zero.
     pub overdraft: Overdraft,
-    /// The time: ms since 1970, UTC.
-    pub now: fn() -> i64,
+    /// The time, to the millisecond.
+    pub now: fn() -> Timestamp,
     /// A new UUIDv7.
     pub new_id: fn() -> Uuid,
+    /// What is counted.
+    pub metrics: CommitterMetrics,
 }
 
 /// Where requests are handed in. Cheap to clone; the writer ends when the last one is gone.
@@ -136,9 +138,13 @@ impl Writer {
         let mut doubt = None;
         for attempt in 0_u32.. {
             let error = match self.attempt(requests, &mut doubt).await {
-                Ok(answers) => return Ok(answers),
+                Ok(answers) => {
+                    self.surroundings.metrics.committed(requests, &answers, started.elapsed().as_secs_f64());
+                    return Ok(answers);
+                }
                 Err(error) => error,
             };
+            self.surroundings.metrics.attempt_failed();
             let again = error.again();
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -187,10 +193,16 @@ impl Writer {
     async fn write(&self, connection: &mut PgConnection, requests: &[Request], plan: &Plan) -> Result<(), StoreError> {
         let now = (self.surroundings.now)();
         if !plan.events.is_empty() {
-            let rows: Vec<EventRow> = plan.events.iter().map(|event| row(&requests[event.request], event)).collect();
-            store::append(connection, now, &rows).await?;
+            let envelopes = envelopes(now, requests, plan);
+            store::append(connection, &envelopes).await?;
             store::put_wallets(connection, now, &plan.wallets).await?;
-            // OUTBOX
+            let trace = |planned: &Planned| requests[planned.request].traceparent.as_deref();
+            let records: Vec<_> = envelopes
+                .iter()
+                .zip(&plan.events)
+                .map(|(envelope, planned)| OutboxEvent::of(&self.surroundings.topic, envelope, trace(planned)))
+                .collect();
+            outbox::append(connection, &records).await?;
         }
         let answers: Vec<_> =
             plan.keep.iter().filter_map(|&n| Some((requests[n].key.as_ref()?, &plan.answers[n]))).collect();
@@ -209,18 +221,18 @@ impl Writer {
     }
 }
 
-fn row(request: &Request, planned: &Planned) -> EventRow {
-    let Decided { event, after } = &planned.decided;
-    EventRow {
-        wallet_id: after.id.to_string(),
-        version: after.version,
+/// The events of the plan as they are stored and published.
+fn envelopes(now: Timestamp, requests: &[Request], plan: &Plan) -> Vec<Envelope<WalletEvent>> {
+    let envelope = |planned: &Planned| Envelope {
         event_id: planned.event_id,
-        event_type: event.event_type(),
-        correlation_id: request.correlation_id,
+        aggregate_id: planned.decided.after.id.to_string(),
+        aggregate_version: planned.decided.after.version,
+        timestamp: now,
+        correlation_id: requests[planned.request].correlation_id,
         causation_id: None,
-        transaction_id: event.transaction_id(),
-        data: event.to_data(),
-    }
+        event: planned.decided.event.clone(),
+    };
+    plan.events.iter().map(envelope).collect()
 }
 
 /// The locks of a batch, in the one order that everybody takes them in: its wallets', and its keys', so that the second of two

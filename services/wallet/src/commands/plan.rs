@@ -99,3 +99,111 @@ pub fn plan(
     plan.wallets = changed.iter().filter_map(|id| book.get(id).cloned()).collect();
     plan
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_contracts::{Currency, Event, Money};
+
+    use super::*;
+    use crate::domain::Movement;
+
+    fn id(name: &str) -> WalletId {
+        WalletId::parse(name).unwrap()
+    }
+
+    fn book(wallets: &[(&str, i64)]) -> Book {
+        let eur: Currency = "EUR".parse().unwrap();
+        let wallet = |(name, units): &(&str, i64)| Wallet {
+            id: id(name),
+            version: 1,
+            owner_id: "o".into(),
+            balance: Money::new(*units, eur),
+        };
+        wallets.iter().map(|named| (id(named.0), wallet(named))).collect()
+    }
+
+    fn withdraw(wallet: &str, amount: &str, key: Option<(&str, u8)>) -> Request {
+        Request {
+            command: Command::Withdraw {
+                wallet: id(wallet),
+                movement: Movement {
+                    transaction_id: Uuid::nil(),
+                    amount: amount.into(),
+                    currency: None,
+                    reference: None,
+                },
+            },
+            key: key.map(|(key, request)| IdempotencyKey { key: key.into(), request_hash: [request; 32] }),
+            correlation_id: Uuid::nil(),
+            traceparent: None,
+        }
+    }
+
+    fn planned(book: Book, given: &HashMap<String, StoredAnswer>, requests: &[Request]) -> Plan {
+        plan(book, given, requests, Overdraft::Forbidden, Uuid::nil)
+    }
+
+    fn statuses(plan: &Plan) -> Vec<u16> {
+        plan.answers.iter().map(|answer| answer.status).collect()
+    }
+
+    #[test]
+    fn each_request_is_decided_on_what_the_ones_before_it_left() {
+        let requests =
+            [withdraw("b", "6", None), withdraw("a", "6", None), withdraw("a", "6", None), withdraw("a", "4", None)];
+        let plan = planned(book(&[("a", 1_000), ("b", 1_000), ("c", 1_000)]), &HashMap::new(), &requests);
+        assert_eq!(statuses(&plan), [201, 201, 422, 201]);
+        let events: Vec<_> = plan
+            .events
+            .iter()
+            .map(|event| {
+                (
+                    event.request,
+                    event.decided.after.id.as_str(),
+                    event.decided.after.version,
+                    event.decided.event.event_type(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            events,
+            [(0, "b", 2, "MoneyWithdrawn"), (1, "a", 2, "MoneyWithdrawn"), (3, "a", 3, "MoneyWithdrawn")]
+        );
+        let wallets: Vec<_> = plan.wallets.iter().map(|w| (w.id.as_str(), w.version, w.balance.units())).collect();
+        assert_eq!(wallets, [("a", 3, 0), ("b", 2, 400)], "only those that change");
+        assert!(plan.keep.is_empty());
+    }
+
+    #[test]
+    fn a_key_has_one_effect_within_a_batch_too() {
+        let requests = [
+            withdraw("a", "6", Some(("k", 1))),
+            withdraw("a", "6", Some(("k", 1))),
+            withdraw("a", "1", Some(("k", 2))),
+        ];
+        let plan = planned(book(&[("a", 1_000)]), &HashMap::new(), &requests);
+        assert_eq!(statuses(&plan), [201, 201, 422]);
+        assert_eq!(plan.answers[0], plan.answers[1]);
+        assert!(plan.answers[2].body.contains("idempotency-key-reused"));
+        assert_eq!((plan.events.len(), plan.keep.as_slice()), (1, &[0][..]));
+    }
+
+    #[test]
+    fn an_answer_given_before_is_given_again_and_nothing_else_happens() {
+        let answer = Answer { status: 201, body: "as it was".into() };
+        let given =
+            HashMap::from([("k".to_owned(), StoredAnswer { request_hash: vec![1; 32], answer: answer.clone() })]);
+        let requests = [withdraw("a", "6", Some(("k", 1))), withdraw("a", "6", Some(("k", 2)))];
+        let plan = planned(book(&[("a", 1_000)]), &given, &requests);
+        assert_eq!(plan.answers[0], answer);
+        assert_eq!(plan.answers[1].status, 422);
+        assert!(plan.events.is_empty() && plan.wallets.is_empty() && plan.keep.is_empty());
+    }
+
+    #[test]
+    fn a_refusal_is_kept_and_what_is_malformed_is_not() {
+        let requests = [withdraw("a", "6", Some(("refused", 1))), withdraw("a", "six", Some(("malformed", 1)))];
+        let plan = planned(book(&[("a", 0)]), &HashMap::new(), &requests);
+        assert_eq!((statuses(&plan), plan.keep), (vec![422, 400], vec![0]));
+    }
+}

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use sqlx::{PgConnection, Row, postgres::PgRow};
-use tidegate_contracts::{Currency, Money};
+use tidegate_contracts::{Currency, Envelope, Event, Money, wallet::WalletEvent};
 use uuid::Uuid;
 
 use super::{answer::Answer, plan::IdempotencyKey};
@@ -11,18 +12,6 @@ use crate::{
     domain::{Book, Wallet, WalletId},
     error::StoreError,
 };
-
-/// An event about to be stored.
-pub struct EventRow {
-    pub wallet_id: String,
-    pub version: i64,
-    pub event_id: Uuid,
-    pub event_type: &'static str,
-    pub correlation_id: Uuid,
-    pub causation_id: Option<Uuid>,
-    pub transaction_id: Option<Uuid>,
-    pub data: serde_json::Value,
-}
 
 /// What a key was answered with, and to which request.
 pub struct StoredAnswer {
@@ -107,26 +96,26 @@ pub async fn is_stored(connection: &mut PgConnection, event_id: Uuid) -> Result<
         .map_err(StoreError::on("looking whether a commit took place"))
 }
 
-/// Appends the events to their streams; all occurred at `now` (ms since 1970, UTC).
-pub async fn append(connection: &mut PgConnection, now: i64, events: &[EventRow]) -> Result<(), StoreError> {
-    let column = |of: fn(&EventRow) -> &str| events.iter().map(of).collect::<Vec<_>>();
+/// Appends the events to their streams.
+pub async fn append(connection: &mut PgConnection, events: &[Envelope<WalletEvent>]) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO wallet_events
            (wallet_id, version, event_id, event_type, occurred_at, correlation_id, causation_id, transaction_id, data)
-         SELECT wallet_id, version, event_id, event_type, 'epoch'::timestamptz + $9 * interval '1 ms',
+         SELECT wallet_id, version, event_id, event_type, 'epoch'::timestamptz + occurred_at * interval '1 ms',
                 correlation_id, causation_id, transaction_id, data
-         FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::uuid[], $6::uuid[], $7::uuid[], $8::jsonb[])
-           AS new (wallet_id, version, event_id, event_type, correlation_id, causation_id, transaction_id, data)",
+         FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], $6::uuid[], $7::uuid[], $8::uuid[],
+                     $9::jsonb[])
+           AS new (wallet_id, version, event_id, event_type, occurred_at, correlation_id, causation_id, transaction_id, data)",
     )
-    .bind(column(|event| &event.wallet_id))
-    .bind(events.iter().map(|event| event.version).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.aggregate_id.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.aggregate_version).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.event_id).collect::<Vec<_>>())
-    .bind(column(|event| event.event_type))
+    .bind(events.iter().map(|event| event.event.event_type()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.timestamp.as_millisecond()).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.correlation_id).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.causation_id).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.transaction_id).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| &event.data).collect::<Vec<_>>())
-    .bind(now)
+    .bind(events.iter().map(|event| event.event.transaction_id()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.event.to_data()).collect::<Vec<_>>())
     .execute(connection)
     .await
     .map_err(StoreError::on("appending events"))?;
@@ -135,7 +124,7 @@ pub async fn append(connection: &mut PgConnection, now: i64, events: &[EventRow]
 
 /// Writes the wallets as the batch leaves them. That nobody wrote them meanwhile is not asked here: the events' primary key has
 /// said so already.
-pub async fn put_wallets(connection: &mut PgConnection, now: i64, wallets: &[Wallet]) -> Result<(), StoreError> {
+pub async fn put_wallets(connection: &mut PgConnection, now: Timestamp, wallets: &[Wallet]) -> Result<(), StoreError> {
     let column = |of: fn(&Wallet) -> &str| wallets.iter().map(|wallet| of(wallet)).collect::<Vec<_>>();
     sqlx::query(
         "INSERT INTO wallet_state (wallet_id, version, owner_id, currency, balance, opened_at, updated_at)
@@ -151,7 +140,7 @@ pub async fn put_wallets(connection: &mut PgConnection, now: i64, wallets: &[Wal
     .bind(column(|wallet| &wallet.owner_id))
     .bind(column(|wallet| wallet.currency().code()))
     .bind(wallets.iter().map(|wallet| wallet.balance.units()).collect::<Vec<_>>())
-    .bind(now)
+    .bind(now.as_millisecond())
     .execute(connection)
     .await
     .map_err(StoreError::on("writing the wallets"))?;
@@ -161,7 +150,7 @@ pub async fn put_wallets(connection: &mut PgConnection, now: i64, wallets: &[Wal
 /// Stores the answers under their keys.
 pub async fn put_answers(
     connection: &mut PgConnection,
-    now: i64,
+    now: Timestamp,
     answers: &[(&IdempotencyKey, &Answer)],
 ) -> Result<(), StoreError> {
     sqlx::query(
@@ -173,7 +162,7 @@ pub async fn put_answers(
     .bind(answers.iter().map(|(key, _)| &key.request_hash[..]).collect::<Vec<_>>())
     .bind(answers.iter().map(|(_, answer)| i16::try_from(answer.status).unwrap_or(i16::MAX)).collect::<Vec<_>>())
     .bind(answers.iter().map(|(_, answer)| answer.body.as_str()).collect::<Vec<_>>())
-    .bind(now)
+    .bind(now.as_millisecond())
     .execute(connection)
     .await
     .map_err(StoreError::on("storing the answers"))?;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tidegate_contracts::Currency;
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::fields::Fields;

@@ -3,7 +3,7 @@
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::{HeaderMap, StatusCode, request::Parts},
+    http::{HeaderMap, request::Parts},
 };
 
 use super::fields::Fields;
@@ -19,13 +19,10 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
-            let kind = match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => Kind::BodyTooLarge,
-                _ => Kind::MalformedBody,
-            };
-            Problem::whole(kind, "the body could not be read to its end, or is larger than any command")
-        })?;
+        // The shell has read the body already, within its limits; this only hands it over.
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| Problem::whole(Kind::MalformedBody, rejection.body_text()))?;
         Ok(Self(Fields::of(&body)?))
     }
 }

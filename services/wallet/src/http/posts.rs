@@ -2,6 +2,7 @@
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 use sha2::{Digest, Sha256};
+use tidegate_runtime::http::TraceContext;
 
 use super::{
     Api, CommandProblems,
@@ -27,11 +28,12 @@ const LONGEST_KEY: usize = 255;
 )]
 pub async fn open_wallet(
     State(api): State<Api>,
+    trace: TraceContext,
     headers: HeaderMap,
     Body(mut fields): Body,
 ) -> Result<Response, Problem> {
     let command = bodies::open(&mut fields, api.new_id)?;
-    submit(&api, &headers, "/wallets", fields, command).await
+    submit(&api, trace, &headers, "/wallets", fields, command).await
 }
 
 /// Bring money from outside into a wallet.
@@ -46,12 +48,13 @@ pub async fn open_wallet(
 pub async fn deposit(
     State(api): State<Api>,
     WalletPath(wallet): WalletPath,
+    trace: TraceContext,
     headers: HeaderMap,
     Body(mut fields): Body,
 ) -> Result<Response, Problem> {
     let movement = bodies::movement(&mut fields, api.new_id)?;
     let target = format!("/wallets/{wallet}/deposits");
-    submit(&api, &headers, &target, fields, Command::Deposit { wallet, movement }).await
+    submit(&api, trace, &headers, &target, fields, Command::Deposit { wallet, movement }).await
 }
 
 /// Take money out of a wallet.
@@ -66,12 +69,13 @@ pub async fn deposit(
 pub async fn withdraw(
     State(api): State<Api>,
     WalletPath(wallet): WalletPath,
+    trace: TraceContext,
     headers: HeaderMap,
     Body(mut fields): Body,
 ) -> Result<Response, Problem> {
     let movement = bodies::movement(&mut fields, api.new_id)?;
     let target = format!("/wallets/{wallet}/withdrawals");
-    submit(&api, &headers, &target, fields, Command::Withdraw { wallet, movement }).await
+    submit(&api, trace, &headers, &target, fields, Command::Withdraw { wallet, movement }).await
 }
 
 /// Move money from one wallet to another.
@@ -80,13 +84,19 @@ pub async fn withdraw(
     params(("Idempotency-Key" = Option<String>, Header, max_length = 255, description = "The same key, the same answer.")),
     responses((status = 201, body = Transferred), CommandProblems)
 )]
-pub async fn transfer(State(api): State<Api>, headers: HeaderMap, Body(mut fields): Body) -> Result<Response, Problem> {
+pub async fn transfer(
+    State(api): State<Api>,
+    trace: TraceContext,
+    headers: HeaderMap,
+    Body(mut fields): Body,
+) -> Result<Response, Problem> {
     let command = bodies::transfer(&mut fields, api.new_id)?;
-    submit(&api, &headers, "/transfers", fields, command).await
+    submit(&api, trace, &headers, "/transfers", fields, command).await
 }
 
 async fn submit(
     api: &Api,
+    trace: TraceContext,
     headers: &HeaderMap,
     target: &str,
     fields: Fields,
@@ -99,7 +109,7 @@ async fn submit(
         command,
         key,
         correlation_id: correlation_id.unwrap_or_else(api.new_id),
-        traceparent: text(headers, "traceparent").map(str::to_owned),
+        traceparent: Some(trace.to_string()),
     };
     Ok(respond(api.committer.submit(request).await?))
 }

@@ -17,3 +17,6 @@ pub mod neighbours;
 pub mod pipeline;
 pub mod term;
 pub mod topic;
+
+#[cfg(test)]
+mod testing;

@@ -18,3 +18,5 @@ pub use error::TopicError;
 
 #[cfg(test)]
 mod convergence_tests;
+#[cfg(test)]
+mod scenario_tests;

@@ -6,6 +6,7 @@
 pub mod conditions;
 pub mod manifest;
 pub mod pipeline;
+pub mod reference;
 pub mod topic;
 
 pub use pipeline::{EventPipeline, EventPipelineSpec, EventPipelineStatus};

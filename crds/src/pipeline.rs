@@ -251,7 +251,7 @@ pub struct ProcessorStatus {
     /// The consumer group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// The group's state, in Kafka's words: Stable, Empty, ... Absent while it is unknown.
+    /// The group's state: Stable, Empty, Rebalancing or Dead. Absent while it is unknown, or while there is no such group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_state: Option<String>,
     /// Members of the group. Absent while it is unknown.

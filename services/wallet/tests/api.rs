@@ -1,5 +1,7 @@
 //! The API as callers see it: what is accepted, what is refused and how, what is kept under a key.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod world;
 
 use futures::future::join_all;
@@ -254,7 +256,7 @@ fn keys_and_wallets_survive_the_death_of_the_process() {
         two_wallets(&api).await;
         let deposit = json!({"amount": "1.00"});
         let first = api.post_with_key("/wallets/ada/deposits", "k", &deposit).await;
-        api.kill();
+        api.kill_now();
 
         let api = world.start(Role::Commands).await;
         assert_eq!(api.post_with_key("/wallets/ada/deposits", "k", &deposit).await, first);

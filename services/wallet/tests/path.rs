@@ -1,10 +1,19 @@
 //! The whole path: what commands commit is on the topic once and in order, and the projections are what the topic makes them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod world;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use futures::future::join_all;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 use world::{Process, Record, Role, World, eventually, story};
 
@@ -15,14 +24,15 @@ async fn open(api: &Process, wallets: &[&str]) {
     }
 }
 
-/// Transfers of ten cents round and round, ten at a time.
+/// The nth of many transfers of ten cents, round and round.
+fn ring(wallets: &[&str], n: usize) -> Value {
+    json!({"from": wallets[n % wallets.len()], "to": wallets[(n + 1) % wallets.len()], "amount": "0.10"})
+}
+
+/// That many of them, ten at a time.
 async fn transfer(api: &Process, wallets: &[&str], count: usize) {
     for start in (0..count).step_by(10) {
-        let transfers = (start..(start + 10).min(count)).map(|n| {
-            let (from, to) = (wallets[n % wallets.len()], wallets[(n + 1) % wallets.len()]);
-            api.done("/transfers", json!({"from": from, "to": to, "amount": "0.10"}))
-        });
-        join_all(transfers).await;
+        join_all((start..(start + 10).min(count)).map(|n| api.done("/transfers", ring(wallets, n)))).await;
     }
 }
 
@@ -126,24 +136,50 @@ fn what_is_committed_is_published_once_in_order_and_projected() {
 }
 
 #[test]
-fn a_killed_writer_and_killed_projectors_lose_nothing_and_repeat_nothing() {
+fn what_is_sent_again_after_everything_was_killed_under_load_happens_once() {
     story(async |world| {
         let wallets = ["a", "b", "c"];
-        let mut api = world.start(Role::Commands).await;
-        let mut ledger = world.start(Role::Ledger).await;
-        let mut read_model = world.start(Role::ReadModel).await;
+        let api = Arc::new(world.start(Role::Commands).await);
+        let ledger = world.start(Role::Ledger).await;
+        let read_model = world.start(Role::ReadModel).await;
         open(&api, &wallets).await;
-        for _ in 0..3 {
-            transfer(&api, &wallets, 100).await;
-            api.kill();
-            ledger.kill();
-            read_model.kill();
-            api = world.start(Role::Commands).await;
-            ledger = world.start(Role::Ledger).await;
-            read_model = world.start(Role::ReadModel).await;
+
+        let answered = Arc::new(AtomicUsize::new(0));
+        let sent: Vec<_> = (0..300)
+            .map(|n| {
+                let (api, answered) = (Arc::clone(&api), Arc::clone(&answered));
+                tokio::spawn(async move {
+                    let answer = api.try_post_with_key("/transfers", &format!("t-{n}"), ring(&wallets, n)).await.ok();
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    answer.map(|answer| (n, answer))
+                })
+            })
+            .collect();
+        eventually("some are answered, and others are not", async || match answered.load(Ordering::Relaxed) {
+            0..20 => Err("not yet".to_owned()),
+            _ => Ok(()),
+        })
+        .await;
+        for process in [&api, &ledger, &read_model] {
+            process.kill_now();
         }
+        let before: BTreeMap<usize, (StatusCode, String)> =
+            join_all(sent).await.into_iter().filter_map(Result::unwrap).collect();
+
+        let api = world.start(Role::Commands).await;
+        let _ledger = world.start(Role::Ledger).await;
+        let _read_model = world.start(Role::ReadModel).await;
+        let again =
+            join_all((0..300).map(|n| api.post_with_key("/transfers", format!("t-{n}"), ring(&wallets, n)))).await;
+        for (n, answer) in again.into_iter().enumerate() {
+            assert_eq!(answer.0, StatusCode::CREATED, "{}", answer.1);
+            if let Some(first) = before.get(&n) {
+                assert_eq!(*first, answer, "transfer {n} is answered as it was before");
+            }
+        }
+        let versions: i64 = world.balances("wallet_state").await.values().map(|(version, _)| version).sum();
+        assert_eq!(versions, 3 * 2 + 300 * 2, "each transfer took place once");
         agrees(world).await;
-        drop((api, ledger, read_model));
     });
 }
 

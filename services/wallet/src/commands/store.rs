@@ -125,7 +125,7 @@ pub async fn append(connection: &mut PgConnection, events: &[Envelope<WalletEven
 /// Writes the wallets as the batch leaves them. That nobody wrote them meanwhile is not asked here: the events' primary key has
 /// said so already.
 pub async fn put_wallets(connection: &mut PgConnection, now: Timestamp, wallets: &[Wallet]) -> Result<(), StoreError> {
-    let column = |of: fn(&Wallet) -> &str| wallets.iter().map(|wallet| of(wallet)).collect::<Vec<_>>();
+    let column = |of: fn(&Wallet) -> &str| wallets.iter().map(of).collect::<Vec<_>>();
     sqlx::query(
         "INSERT INTO wallet_state (wallet_id, version, owner_id, currency, balance, opened_at, updated_at)
          SELECT wallet_id, version, owner_id, currency, balance, at, at

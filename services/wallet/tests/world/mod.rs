@@ -16,8 +16,8 @@ use uuid::Uuid;
 pub use kafka::Record;
 pub use process::Process;
 
-/// How long anything may take that must happen.
-pub const SOON: Duration = Duration::from_secs(40);
+/// How long anything may take that must happen: longer than brokers wait for a member that was killed.
+pub const SOON: Duration = Duration::from_secs(90);
 
 /// The parts of the wallet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

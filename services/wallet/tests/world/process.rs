@@ -79,10 +79,20 @@ impl Process {
     }
 
     /// POSTs a body under a key; the answer's body as it came.
-    pub async fn post_with_key(&self, path: &str, key: &str, body: impl ToString) -> (StatusCode, String) {
-        let request = self.http.post(self.url(path)).header("Idempotency-Key", key).body(body.to_string());
-        let response = request.send().await.unwrap();
-        (response.status(), response.text().await.unwrap())
+    pub async fn post_with_key(&self, path: &str, key: impl AsRef<str>, body: impl ToString) -> (StatusCode, String) {
+        self.try_post_with_key(path, key, body).await.unwrap()
+    }
+
+    /// The same, for a process that may die under it.
+    pub async fn try_post_with_key(
+        &self,
+        path: &str,
+        key: impl AsRef<str>,
+        body: impl ToString,
+    ) -> Result<(StatusCode, String), reqwest::Error> {
+        let request = self.http.post(self.url(path)).header("Idempotency-Key", key.as_ref()).body(body.to_string());
+        let response = request.send().await?;
+        Ok((response.status(), response.text().await?))
     }
 
     /// POSTs a body that must be accepted.
@@ -93,15 +103,17 @@ impl Process {
     }
 
     /// Ends it without a word (SIGKILL).
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub fn kill_now(&self) {
+        self.signal("-KILL");
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
     }
 
     /// Asks it to end (SIGTERM); how it ended.
     pub async fn stop(mut self) -> std::process::ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("-TERM");
         eventually("the process ends when it is asked to", async || {
             self.child.try_wait().unwrap().ok_or_else(|| self.tail())
         })

@@ -52,7 +52,7 @@ demo_show() {
     echo
     echo "The ledger of demo-savings (GET /wallets/demo-savings/ledger):"
     curl -sf --max-time 10 "$WALLET/wallets/demo-savings/ledger" |
-      jq -r '.entries[] | [.version, .eventType, .account, .amount, .balance // ""] | @tsv' | column -t -s $'\t' | sed 's/^/  /'
+      jq -r '.items[] | [.version, .eventType, .amount, .balance, .currency] | @tsv' | column -t -s $'\t' | sed 's/^/  /'
     echo "Balances:"
     for name in till savings tips; do
       curl -sf --max-time 10 "$WALLET/wallets/demo-$name" | jq -r '"  \(.walletId)  \(.balance) \(.currency)  version \(.version)"'

@@ -69,4 +69,9 @@ pub trait KafkaAdmin: fmt::Debug + Send + Sync {
         &self,
         wanted: &BTreeMap<TopicPartition, OffsetSpec>,
     ) -> PerItem<TopicPartition, Option<ListedOffset>>;
+
+    /// Whether a read_committed consumer finds a record at or behind each offset: not where only the markers and the aborted
+    /// records of transactions are left. True also where it would take more than one request to be sure. An offset outside the
+    /// log is `OFFSET_OUT_OF_RANGE`. Takes the right to read the topics.
+    async fn readable_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, bool>;
 }

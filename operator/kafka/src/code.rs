@@ -156,6 +156,7 @@ const PASSING: &[i16] = &[8, 27, 60, 77, 102];
 #[allow(missing_docs)]
 impl ErrorCode {
     pub const UNKNOWN_SERVER_ERROR: Self = Self(-1);
+    pub const OFFSET_OUT_OF_RANGE: Self = Self(1);
     pub const UNKNOWN_TOPIC_OR_PARTITION: Self = Self(3);
     pub const LEADER_NOT_AVAILABLE: Self = Self(5);
     pub const NOT_LEADER_OR_FOLLOWER: Self = Self(6);

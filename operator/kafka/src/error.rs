@@ -27,11 +27,13 @@ pub enum Api {
     CommittedOffsets,
     /// Reads offsets of partitions.
     ListOffsets,
+    /// Looks for records.
+    FetchRecords,
 }
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::DescribeCluster,
         Self::DescribeTopics,
         Self::CreateTopics,
@@ -42,6 +44,7 @@ impl Api {
         Self::DescribeGroups,
         Self::CommittedOffsets,
         Self::ListOffsets,
+        Self::FetchRecords,
     ];
 
     /// The name in metrics.
@@ -57,6 +60,7 @@ impl Api {
             Self::DescribeGroups => "describe_groups",
             Self::CommittedOffsets => "committed_offsets",
             Self::ListOffsets => "list_offsets",
+            Self::FetchRecords => "fetch_records",
         }
     }
 
@@ -77,6 +81,7 @@ impl Api {
             Self::DescribeGroups => "describing group",
             Self::CommittedOffsets => "reading the committed offsets of group",
             Self::ListOffsets => "reading offsets of partition",
+            Self::FetchRecords => "looking for records of partition",
         }
     }
 }

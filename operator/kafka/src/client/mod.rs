@@ -5,6 +5,7 @@ mod convert;
 mod groups;
 mod link;
 mod offsets;
+mod probe;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -249,6 +250,23 @@ impl KafkaAdmin for Krafka {
             .each(api, valid, self.options.partitions_per_request, |client, keys, deadline| async move {
                 let wanted = keys.into_iter().filter_map(|key| wanted.get(&key).map(|spec| (key, *spec))).collect();
                 Ok(offsets::list(&client, &wanted, deadline).await)
+            })
+            .await;
+        for key in invalid {
+            let error = topics::unsendable(Action::new(api, &key));
+            outcomes.insert(key, Err(error));
+        }
+        outcomes
+    }
+
+    async fn readable_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, bool> {
+        let api = Api::FetchRecords;
+        let (valid, invalid): (Vec<_>, Vec<_>) =
+            offsets.keys().cloned().partition(|key| topics::is_sendable(&key.topic));
+        let mut outcomes = self
+            .each(api, valid, self.options.partitions_per_request, |client, keys, deadline| async move {
+                let wanted = keys.into_iter().filter_map(|key| offsets.get(&key).map(|from| (key, *from))).collect();
+                Ok(probe::readable(&client, &wanted, deadline).await)
             })
             .await;
         for key in invalid {

@@ -171,4 +171,11 @@ impl KafkaAdmin for Twin {
             state.partition(key).map(|partition| partition.log.offset(spec))
         })
     }
+
+    async fn readable_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, bool> {
+        self.each(Api::FetchRecords, WriteMode::ValidateOnly, offsets.keys().cloned(), |state, key| {
+            let from = offsets.get(key).copied().unwrap_or_default();
+            state.partition(key)?.log.readable_from(from)
+        })
+    }
 }

@@ -41,6 +41,8 @@ pub(super) struct Log {
     pub(super) times: Vec<i64>,
     /// First offset of the open transaction.
     pub(super) open_from: Option<i64>,
+    /// Offsets of the markers that ended transactions.
+    pub(super) markers: BTreeSet<i64>,
 }
 
 pub(super) struct StoredGroup {
@@ -78,6 +80,20 @@ impl Log {
                 records.max_by_key(|record| (record.timestamp, std::cmp::Reverse(record.offset)))
             }
         }
+    }
+}
+
+impl Log {
+    /// Whether a read_committed consumer gets a record at or behind `from`.
+    pub(super) fn readable_from(&self, from: i64) -> Result<bool, Refusal> {
+        if !(self.start..=self.end()).contains(&from) {
+            return refuse(
+                ErrorCode::OFFSET_OUT_OF_RANGE,
+                "The requested offset is not within the range of offsets maintained by the server.",
+            );
+        }
+        let stable = self.open_from.unwrap_or(self.end());
+        Ok((from..stable).any(|offset| !self.markers.contains(&offset)))
     }
 }
 

@@ -59,6 +59,7 @@ impl Twin {
         let log = &mut partition.log;
         if log.open_from.take().is_some() {
             let marked_at = log.times.last().copied().unwrap_or_default();
+            log.markers.insert(log.end());
             log.times.push(marked_at);
         }
         Ok(())

@@ -34,6 +34,7 @@ macro_rules! contract {
             offsets::an_empty_partition_begins_and_ends_at_zero,
             offsets::records_are_found_by_their_time,
             offsets::an_open_transaction_holds_the_last_stable_offset_back,
+            offsets::markers_of_transactions_are_nothing_to_read,
             offsets::a_partition_that_does_not_exist_is_unknown_to_every_kind_of_lookup,
             groups::a_group_that_does_not_exist_is_not_found_and_has_committed_nothing,
             groups::a_commit_at_zero_is_not_the_same_as_none,

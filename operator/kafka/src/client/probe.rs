@@ -1,0 +1,210 @@
+//! Whether anything readable is left of a partition: one read_committed Fetch, of which only the batches' headers are looked at.
+//!
+//! Offsets count what no consumer ever sees: the markers that end transactions, and the records of aborted ones (KIP-98).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use futures::future;
+use krafka::{
+    __private::protocol::{ApiKey, FetchPartitionRequest, FetchRequest, FetchResponse, FetchTopicRequest},
+    Result as KrafkaResult,
+};
+use tokio::time::Instant;
+
+use super::{
+    convert,
+    link::Client,
+    raw::{self, Versions},
+};
+use crate::TopicPartition;
+
+/// Up to v12 topics go by name, as everywhere here.
+const FETCH: Versions = Versions { api: ApiKey::Fetch, min: 4, max: 12 };
+
+/// Bytes of one partition; a broker returns at least one batch, however large.
+const PARTITION_BYTES: i32 = 16 * 1_024;
+/// Bytes of one response.
+const RESPONSE_BYTES: i32 = 4 * 1_024 * 1_024;
+
+/// Length of a batch's header as far as it is read (magic 2, KIP-98).
+const HEADER: usize = 61;
+const CONTROL: u16 = 1 << 5;
+const TRANSACTIONAL: u16 = 1 << 4;
+
+type Wanted = BTreeMap<TopicPartition, i64>;
+type Answers = HashMap<TopicPartition, KrafkaResult<bool>>;
+
+pub(super) async fn readable(client: &Client, wanted: &Wanted, deadline: Instant) -> Answers {
+    let partitions = wanted.keys().map(|key| (key.topic.as_str(), key.partition));
+    let (routed, failed) = raw::leaders(&client.kafka, partitions, deadline).await;
+    let mut answers: Answers = failed
+        .into_iter()
+        .map(|((topic, partition), error)| (TopicPartition::new(topic, partition), Err(error)))
+        .collect();
+    let fetches = routed.iter().map(|(connection, led)| async move {
+        let keys = led.iter().map(|(topic, partition)| TopicPartition::new(*topic, *partition));
+        let wanted: Wanted = keys.filter_map(|key| wanted.get(&key).map(|from| (key, *from))).collect();
+        let response = raw::exchange(connection, FETCH, &request(&wanted), deadline).await;
+        answers_of(&wanted, response)
+    });
+    for batch in future::join_all(fetches).await {
+        answers.extend(batch);
+    }
+    answers
+}
+
+fn request(wanted: &Wanted) -> FetchRequest {
+    let mut topics: BTreeMap<&str, FetchTopicRequest> = BTreeMap::new();
+    for (key, from) in wanted {
+        let mut partition = FetchPartitionRequest::default();
+        partition.partition = key.partition;
+        partition.fetch_offset = *from;
+        partition.partition_max_bytes = PARTITION_BYTES;
+        let topic = topics.entry(&key.topic).or_default();
+        topic.topic.clone_from(&key.topic);
+        topic.partitions.push(partition);
+    }
+    // Without a fetch session, and answered at once, whatever there is.
+    let mut request = FetchRequest::default();
+    request.max_bytes = RESPONSE_BYTES;
+    request.isolation_level = 1;
+    request.topics = topics.into_values().collect();
+    request
+}
+
+fn answers_of(wanted: &Wanted, response: KrafkaResult<FetchResponse>) -> Answers {
+    let response = response.and_then(|response| raw::answer(response.error_code, None).map(|()| response));
+    let response = match response {
+        Ok(response) => response,
+        Err(error) => return wanted.keys().map(|key| (key.clone(), Err(error.clone()))).collect(),
+    };
+    let mut answers: Answers = wanted.keys().map(|key| (key.clone(), Err(convert::missing()))).collect();
+    for topic in response.responses {
+        for found in topic.partitions {
+            let key = TopicPartition::new(topic.topic.clone(), found.partition);
+            let Some(from) = wanted.get(&key) else { continue };
+            let answer = raw::answer(found.error_code, None).map(|()| {
+                let bytes = found.records.as_deref().unwrap_or_default();
+                let aborted: Vec<Aborted> = found
+                    .aborted_transactions
+                    .iter()
+                    .map(|transaction| (transaction.producer_id, transaction.first_offset))
+                    .collect();
+                has_record(bytes, *from, found.last_stable_offset, &aborted)
+            });
+            answers.insert(key, answer);
+        }
+    }
+    answers
+}
+
+/// An aborted transaction: its producer, its first offset.
+type Aborted = (i64, i64);
+
+/// Whether `bytes`, read from `from`, hold a record that a read_committed consumer gets, or stop before the stable end so that
+/// there may be one behind them.
+fn has_record(bytes: &[u8], from: i64, stable: i64, aborted: &[Aborted]) -> bool {
+    let mut ended: BTreeSet<i64> = BTreeSet::new();
+    let mut next = from;
+    let mut rest = bytes;
+    while let Some(batch) = Batch::read(rest) {
+        rest = rest.get(batch.length..).unwrap_or_default();
+        if batch.last < from {
+            continue;
+        }
+        if batch.base >= stable {
+            break;
+        }
+        let of_aborted = |(producer, first): &Aborted| *producer == batch.producer && *first <= batch.base;
+        if batch.control {
+            // What this producer writes from here on belongs to another transaction.
+            ended.insert(batch.producer);
+        } else if !(batch.transactional && !ended.contains(&batch.producer) && aborted.iter().any(of_aborted)) {
+            return true;
+        }
+        next = batch.last + 1;
+    }
+    next < stable && !bytes.is_empty()
+}
+
+/// A batch's header.
+struct Batch {
+    base: i64,
+    last: i64,
+    length: usize,
+    producer: i64,
+    control: bool,
+    transactional: bool,
+}
+
+impl Batch {
+    /// The first batch of `bytes`; none where its header is cut off.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let header = bytes.get(..HEADER)?;
+        let i64_at = |at: usize| Some(i64::from_be_bytes(header.get(at..at + 8)?.try_into().ok()?));
+        let i32_at = |at: usize| Some(i32::from_be_bytes(header.get(at..at + 4)?.try_into().ok()?));
+        let base = i64_at(0)?;
+        let length = usize::try_from(i32_at(8)?).ok()?.checked_add(12)?;
+        let attributes = u16::from_be_bytes(header.get(21..23)?.try_into().ok()?);
+        Some(Self {
+            base,
+            last: base.checked_add(i64::from(i32_at(23)?))?,
+            length,
+            producer: i64_at(43)?,
+            control: attributes & CONTROL != 0,
+            transactional: attributes & TRANSACTIONAL != 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A batch of `count` records from `base`, without the records.
+    fn batch(base: i64, count: i32, producer: i64, attributes: u16) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER];
+        bytes[0..8].copy_from_slice(&base.to_be_bytes());
+        bytes[8..12].copy_from_slice(&49_i32.to_be_bytes());
+        bytes[16] = 2;
+        bytes[21..23].copy_from_slice(&attributes.to_be_bytes());
+        bytes[23..27].copy_from_slice(&(count - 1).to_be_bytes());
+        bytes[43..51].copy_from_slice(&producer.to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_record_counts_and_a_marker_does_not() {
+        assert!(has_record(&batch(5, 3, -1, 0), 5, 8, &[]));
+        assert!(!has_record(&batch(5, 1, 7, CONTROL | TRANSACTIONAL), 5, 6, &[]));
+        let both = [batch(5, 1, 7, CONTROL | TRANSACTIONAL), batch(6, 1, 7, TRANSACTIONAL)].concat();
+        assert!(has_record(&both, 5, 7, &[]));
+    }
+
+    #[test]
+    fn a_batch_that_begins_before_the_offset_counts_when_it_ends_behind_it() {
+        assert!(has_record(&batch(3, 4, -1, 0), 5, 7, &[]));
+        let old = [batch(3, 2, -1, 0), batch(5, 1, 7, CONTROL)].concat();
+        assert!(!has_record(&old, 5, 6, &[]));
+    }
+
+    #[test]
+    fn records_of_an_aborted_transaction_do_not_count_and_those_after_its_end_do() {
+        let failed = [batch(5, 2, 7, TRANSACTIONAL), batch(7, 1, 7, CONTROL | TRANSACTIONAL)].concat();
+        assert!(!has_record(&failed, 5, 8, &[(7, 5)]));
+        let tried_again = [failed, batch(8, 1, 7, TRANSACTIONAL)].concat();
+        assert!(has_record(&tried_again, 5, 9, &[(7, 5)]));
+    }
+
+    #[test]
+    fn what_was_cut_off_may_hold_a_record_and_nothing_at_all_holds_none() {
+        let cut = [batch(5, 1, 7, CONTROL), batch(6, 1, -1, 0)[..20].to_vec()].concat();
+        assert!(has_record(&cut, 5, 7, &[]));
+        assert!(!has_record(&[], 5, 5, &[]));
+    }
+
+    #[test]
+    fn what_lies_behind_the_stable_end_is_nothing_yet() {
+        assert!(!has_record(&batch(5, 3, 7, TRANSACTIONAL), 5, 5, &[]));
+    }
+}

@@ -14,14 +14,32 @@ pub struct Offsets {
     pub earliest: BTreeMap<TopicPartition, i64>,
 }
 
-/// Records that the group can read and has not committed, over `partitions`; none while any part of the answer is missing.
-pub fn lag(
+/// What lies between a group and the end of a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Backlog {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Offset that the group reads next.
+    pub next: i64,
+    /// Last stable offset.
+    pub end: i64,
+}
+
+impl Backlog {
+    /// Offsets in between. A group ahead of the end: the end was read a moment earlier.
+    pub fn records(&self) -> i64 {
+        self.end.saturating_sub(self.next).max(0)
+    }
+}
+
+/// The group's backlog in each of `partitions`; none while any part of the answer is missing.
+pub fn backlogs(
     partitions: &[TopicPartition],
     committed: &BTreeMap<TopicPartition, i64>,
     offsets: &Offsets,
     start_at: StartAt,
-) -> Option<i64> {
-    partitions.iter().try_fold(0_i64, |sum, partition| {
+) -> Option<Vec<Backlog>> {
+    let of = |partition: &TopicPartition| {
         let end = *offsets.stable.get(partition)?;
         let next = match (committed.get(partition), start_at) {
             (Some(next), _) => *next,
@@ -29,9 +47,9 @@ pub fn lag(
             // It would begin behind the newest record.
             (None, StartAt::Latest) => end,
         };
-        // A commit beyond the end: the end was read a moment earlier.
-        Some(sum.saturating_add(end.saturating_sub(next).max(0)))
-    })
+        Some(Backlog { partition: partition.clone(), next, end })
+    };
+    partitions.iter().map(of).collect()
 }
 
 /// The order of magnitude of a lag, in powers of two; 0 and unknown are their own.
@@ -53,6 +71,15 @@ mod tests {
 
     fn offsets(stable: &[(i32, i64)], earliest: &[(i32, i64)]) -> Offsets {
         Offsets { stable: at(stable), earliest: at(earliest) }
+    }
+
+    fn lag(
+        partitions: &[TopicPartition],
+        committed: &BTreeMap<TopicPartition, i64>,
+        offsets: &Offsets,
+        start_at: StartAt,
+    ) -> Option<i64> {
+        Some(backlogs(partitions, committed, offsets, start_at)?.iter().map(Backlog::records).sum())
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! that depends on the brokers and not on the groups.
 
 mod compute;
+mod probes;
 mod readings;
 
 use std::{
@@ -15,8 +16,11 @@ use tidegate_crds::EventPipeline;
 use tidegate_kafka::{Group, GroupState, KafkaAdmin, OffsetSpec, TopicPartition};
 use tidegate_settings::{Consumes, StartAt};
 
-use self::compute::{Offsets, lag};
 pub use self::readings::{Reading, Readings};
+use self::{
+    compute::{Backlog, Offsets, backlogs},
+    probes::Probes,
+};
 use crate::{context::Context, metrics::ProcessorLabels};
 
 /// A processor that consumes.
@@ -43,9 +47,10 @@ impl Wanted {
 /// Runs a cycle per interval, for ever.
 pub async fn run(context: Arc<Context>) {
     let mut published = BTreeSet::new();
+    let mut probes = BTreeMap::new();
     loop {
         tokio::time::sleep(context.config.lag_interval).await;
-        let (news, now) = cycle(&context).await;
+        let (news, now) = cycle(&context, &mut probes).await;
         for gone in published.difference(&now) {
             context.metrics.lag(gone, None);
         }
@@ -57,7 +62,10 @@ pub async fn run(context: Arc<Context>) {
 }
 
 /// Reads all groups; the pipelines whose status is to show something else, and the processors that have a series.
-async fn cycle(context: &Context) -> (Vec<ObjectRef<EventPipeline>>, BTreeSet<ProcessorLabels>) {
+async fn cycle(
+    context: &Context,
+    probes: &mut BTreeMap<String, Probes>,
+) -> (Vec<ObjectRef<EventPipeline>>, BTreeSet<ProcessorLabels>) {
     let (mut news, mut series) = (Vec::new(), BTreeSet::new());
     let mut exist = BTreeSet::new();
     for (connection, gateway) in &context.connections {
@@ -66,7 +74,8 @@ async fn cycle(context: &Context) -> (Vec<ObjectRef<EventPipeline>>, BTreeSet<Pr
         if wanted.is_empty() {
             continue;
         }
-        let readings = read(gateway.admin(), &wanted).await;
+        let probes = probes.entry(connection.clone()).or_default();
+        let readings = read(gateway.admin(), &wanted, probes).await;
         let now = Instant::now();
         for (wanted, reading) in wanted.iter().zip(readings) {
             let labels = wanted.labels();
@@ -98,7 +107,7 @@ fn wanted(context: &Context, connection: &str) -> Vec<Wanted> {
 }
 
 /// A reading for each of `wanted`, in their order.
-async fn read(admin: &dyn KafkaAdmin, wanted: &[Wanted]) -> Vec<Reading> {
+async fn read(admin: &dyn KafkaAdmin, wanted: &[Wanted], probes: &mut Probes) -> Vec<Reading> {
     let distinct = |names: BTreeSet<&String>| names.into_iter().cloned().collect::<Vec<_>>();
     let names = distinct(wanted.iter().map(|one| &one.consumes.group).collect());
     let topics = distinct(wanted.iter().flat_map(|one| &one.consumes.topics).collect());
@@ -132,14 +141,23 @@ async fn read(admin: &dyn KafkaAdmin, wanted: &[Wanted]) -> Vec<Reading> {
     let earliest = list(admin, uncommitted.into_iter(), OffsetSpec::Earliest).await;
     let offsets = Offsets { stable, earliest };
 
-    wanted
+    let backlogs: Vec<Option<Vec<Backlog>>> = wanted
         .iter()
         .map(|one| {
-            let of_topics: Option<Vec<&Vec<TopicPartition>>> =
-                one.consumes.topics.iter().map(|topic| partitions.get(topic)).collect();
-            let records = of_topics.zip(commits.get(&one.consumes.group)).and_then(|(of_topics, commits)| {
-                let all: Vec<TopicPartition> = of_topics.into_iter().flatten().cloned().collect();
-                lag(&all, commits, &offsets, one.consumes.start_at())
+            let of_topics: Option<Vec<_>> = one.consumes.topics.iter().map(|topic| partitions.get(topic)).collect();
+            let all: Vec<TopicPartition> = of_topics?.into_iter().flatten().cloned().collect();
+            backlogs(&all, commits.get(&one.consumes.group)?, &offsets, one.consumes.start_at())
+        })
+        .collect();
+    probes.look(admin, backlogs.iter().flatten().flatten().cloned()).await;
+
+    wanted
+        .iter()
+        .zip(backlogs)
+        .map(|(one, backlogs)| {
+            let records = backlogs.map(|backlogs| {
+                let readable = backlogs.iter().filter(|backlog| !probes.holds_nothing(backlog));
+                readable.map(Backlog::records).fold(0, i64::saturating_add)
             });
             let (state, members) = match groups.get(&one.consumes.group) {
                 Some(Ok(group)) => (Some(state_name(group)), i32::try_from(group.members.len()).ok()),
@@ -214,7 +232,7 @@ mod tests {
         twin.join("one", GroupKind::Consumer, "member", &[("events", 0), ("events", 1)]);
         let wanted = [wanted("one", "Earliest"), wanted("never-seen", "Earliest"), wanted("late", "Latest")];
         twin.forget_calls();
-        let readings = read(&twin, &wanted).await;
+        let readings = read(&twin, &wanted, &mut Probes::default()).await;
         assert_eq!(readings.iter().map(|reading| reading.lag).collect::<Vec<_>>(), [Some(2), Some(4), Some(0)]);
         assert_eq!(readings[0].members, Some(1));
         assert_eq!(readings[1].members, Some(0));
@@ -227,18 +245,35 @@ mod tests {
         twin.commit("one", "events", 0, 3);
         twin.commit("one", "events", 1, 1);
         twin.produce_open("events", 1, &[1, 2]).unwrap();
-        assert_eq!(read(&twin, &[wanted("one", "Earliest")]).await[0].lag, Some(0));
+        assert_eq!(read(&twin, &[wanted("one", "Earliest")], &mut Probes::default()).await[0].lag, Some(0));
+    }
+
+    #[tokio::test]
+    async fn the_marker_of_a_transaction_is_no_lag_once_it_was_looked_at() {
+        let twin = cluster().await;
+        twin.commit("one", "events", 0, 3);
+        twin.produce_open("events", 1, &[1, 2]).unwrap();
+        twin.finish_transaction("events", 1).unwrap();
+        twin.commit("one", "events", 1, 3);
+        let mut probes = Probes::default();
+        let mut lags = Vec::new();
+        for _ in 0..3 {
+            lags.push(read(&twin, &[wanted("one", "Earliest")], &mut probes).await[0].lag);
+        }
+        assert_eq!(lags, [Some(1), Some(0), Some(0)]);
+        twin.produce("events", 1, &[1]).unwrap();
+        assert_eq!(read(&twin, &[wanted("one", "Earliest")], &mut probes).await[0].lag, Some(2));
     }
 
     #[tokio::test]
     async fn while_kafka_does_not_answer_everything_is_unknown() {
         let twin = cluster().await;
         twin.fail_all(tidegate_kafka::twin::Fault::Unreachable);
-        assert_eq!(read(&twin, &[wanted("one", "Earliest")]).await, [Reading::default()]);
+        assert_eq!(read(&twin, &[wanted("one", "Earliest")], &mut Probes::default()).await, [Reading::default()]);
     }
 
     #[tokio::test]
     async fn a_topic_that_is_not_there_leaves_the_lag_unknown() {
-        assert_eq!(read(&Twin::new(), &[wanted("one", "Earliest")]).await[0].lag, None);
+        assert_eq!(read(&Twin::new(), &[wanted("one", "Earliest")], &mut Probes::default()).await[0].lag, None);
     }
 }

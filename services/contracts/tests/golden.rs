@@ -1,5 +1,7 @@
 //! What was once published stays readable, and is still written the same. A file here is never edited: a new form is a new file.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use jiff::Timestamp;
 use tidegate_contracts::{
     Envelope, Event, Money, Unreadable,

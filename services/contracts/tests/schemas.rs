@@ -1,5 +1,7 @@
 //! The schemas in `schemas/` are those that the types make.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{collections::BTreeMap, fs};
 
 #[test]

@@ -30,6 +30,8 @@ pub struct ConsumerConfig {
     pub start_at: StartAt,
     /// How members share partitions.
     pub protocol: GroupProtocol,
+    /// After how long a member that says nothing is missed. Only the classic protocol lets a member say; else the broker does.
+    pub session: Option<Duration>,
     /// Most records of a batch.
     pub batch_records: usize,
     /// Bytes at which a batch is full. One record may be larger.
@@ -51,6 +53,7 @@ impl ConsumerConfig {
             group: consumes.group.clone(),
             start_at: consumes.start_at(),
             protocol: GroupProtocol::default(),
+            session: None,
             batch_records: 500,
             batch_bytes: 4 * 1024 * 1024,
             batch_wait: Duration::from_millis(5),
@@ -78,6 +81,9 @@ impl ConsumerConfig {
         match self.protocol {
             GroupProtocol::Consumer => config.set("group.protocol", "consumer"),
             GroupProtocol::Classic => {
+                if let Some(session) = self.session {
+                    config.set("session.timeout.ms", session.as_millis().to_string());
+                }
                 config.set("group.protocol", "classic").set("partition.assignment.strategy", "cooperative-sticky")
             }
         };

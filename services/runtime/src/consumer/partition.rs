@@ -358,7 +358,7 @@ async fn take<P>(queue: &StreamPartitionQueue<MemberContext>, shared: &Shared<P>
         };
         match message {
             Some(Ok(message)) => {
-                let record = Record::of(&message);
+                let record = Record::from_message(&message);
                 bytes += record.bytes();
                 records.push(record);
                 deadline.get_or_insert_with(|| tokio::time::Instant::now() + shared.batch_wait);

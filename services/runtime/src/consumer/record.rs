@@ -38,7 +38,8 @@ impl Record {
         self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + headers
     }
 
-    pub(crate) fn of(message: &impl Message) -> Self {
+    /// Copies a message of librdkafka.
+    pub fn from_message(message: &impl Message) -> Self {
         let headers = message.headers().map(|headers| {
             headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
         });

@@ -6,8 +6,9 @@ use tidegate_contracts::{Envelope, Event, headers, partition};
 
 use crate::kafka::MAX_RECORD_BYTES;
 
-/// Publishers of an outbox: events of one key are always of one shard. A change of it is a migration, which moves rows.
-pub const SHARDS: u16 = 4;
+/// Publishers of an outbox: events of one key are always of one shard. The topic at which positions are kept must have as many
+/// partitions. A change of it is a migration, which moves rows.
+pub const SHARDS: u16 = 3;
 
 /// The channel that tells of new rows (LISTEN/NOTIFY).
 pub const CHANNEL: &str = "tidegate_outbox";

@@ -14,7 +14,7 @@ use tidegate_settings::binding::KafkaConnection;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::{
-    RelayConfig,
+    RelayConfig, SHARDS,
     position::{Batch, NotAPosition, Position},
     rows::Row,
 };
@@ -28,6 +28,8 @@ const ANSWER: Duration = Duration::from_secs(15);
 pub(super) enum PublishError {
     #[error("{doing}: {source}")]
     Kafka { doing: &'static str, source: KafkaError },
+    #[error("positions are kept at {topic}, which has {partitions} partitions; an outbox needs {SHARDS}")]
+    FewPartitions { topic: String, partitions: usize },
     #[error("reading the shard's position: {0}")]
     Position(#[from] NotAPosition),
     #[error("the producer's thread broke off")]
@@ -74,6 +76,13 @@ impl Publisher {
             producer.init_transactions(ANSWER).map_err(on("fencing the previous owner"))?;
             let reader: BaseConsumer<Reader> =
                 reading.create_with_context(Reader).map_err(on("configuring the reader of positions"))?;
+            // Brokers take no offset for a partition that is not there.
+            let metadata =
+                reader.fetch_metadata(Some(&position_topic), ANSWER).map_err(on("looking for the topic of positions"))?;
+            let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+            if partitions < usize::from(SHARDS) {
+                return Err(PublishError::FewPartitions { topic: position_topic, partitions });
+            }
             let mut asked = TopicPartitionList::new();
             asked.add_partition(&position_topic, i32::from(shard));
             let answered = reader.committed_offsets(asked, ANSWER).map_err(on("reading the shard's position"))?;

@@ -54,6 +54,11 @@ impl RelayHandle {
         })
     }
 
+    /// Batches that failed and were tried again, since the start.
+    pub fn failures(&self) -> u64 {
+        self.state.failures.get()
+    }
+
     /// Shards that this process publishes.
     pub fn owned_shards(&self) -> i64 {
         self.state.owned.get()

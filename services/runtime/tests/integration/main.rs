@@ -1,0 +1,8 @@
+//! The runtime against a real Kafka and a real PostgreSQL. Each test has topics, a database and groups of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod outbox;
+mod process;
+mod projector;
+mod support;

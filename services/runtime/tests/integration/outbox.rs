@@ -1,0 +1,336 @@
+//! Each committed event is published once, and never behind a newer one of its key; whoever crashes, freezes or comes twice.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use sqlx::{Acquire, PgPool, postgres::PgTransaction};
+use tidegate_contracts::partition;
+use tidegate_runtime::{
+    consumer::Record,
+    outbox::{OutboxEvent, Relay, RelayConfig, RelayHandle, SHARDS, append},
+    shutdown::Shutdown,
+    telemetry::Metrics,
+};
+use tokio::task::JoinHandle;
+
+use crate::{
+    process::{Process, is_part, told},
+    support::{Database, Topic, connect, eventually, kafka, soon},
+};
+
+const TABLES: &str = "CREATE TABLE counters (key text PRIMARY KEY, value bigint NOT NULL)";
+
+/// A relay whose lease is short, and which is told of news or sweeps once an hour.
+fn config(topic: &str) -> RelayConfig {
+    RelayConfig {
+        sweep: Duration::from_secs(3600),
+        lease: Duration::from_secs(2),
+        ..RelayConfig::new("test", topic, topic)
+    }
+}
+
+struct Running {
+    handle: RelayHandle,
+    shutdown: Shutdown,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(config: RelayConfig, pool: &PgPool) -> Self {
+        let (handle, relay) = Relay::new(config, kafka(), pool.clone(), &Metrics::default());
+        let shutdown = Shutdown::new();
+        let task = tokio::spawn(relay.run(shutdown.clone()));
+        Self { handle, shutdown, task }
+    }
+
+    async fn owns_everything(&self) {
+        eventually("the relay owns all shards", || async {
+            let stats = self.handle.stats().await.unwrap();
+            self.handle.owned_shards() == i64::from(SHARDS) && stats.connected
+        })
+        .await;
+    }
+
+    async fn stop(self) {
+        self.shutdown.begin();
+        soon("the relay to stop", self.task).await.unwrap();
+    }
+}
+
+fn event(topic: &str, key: &str, value: i64) -> OutboxEvent {
+    OutboxEvent {
+        topic: topic.into(),
+        key: key.into(),
+        headers: vec![("eventType".into(), "Counted".into())],
+        payload: value.to_string().into(),
+    }
+}
+
+/// Counts the key up and says so: as a service writes an aggregate, its lock first.
+async fn count(transaction: &mut PgTransaction<'_>, topic: &str, key: &str) -> i64 {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtext($1))").bind(key).execute(&mut **transaction).await.unwrap();
+    let value: i64 = sqlx::query_scalar(
+        "INSERT INTO counters VALUES ($1, 1) ON CONFLICT (key) DO UPDATE SET value = counters.value + 1 RETURNING value",
+    )
+    .bind(key)
+    .fetch_one(&mut **transaction)
+    .await
+    .unwrap();
+    append(&mut *transaction, &[event(topic, key, value)]).await.unwrap();
+    value
+}
+
+async fn count_once(pool: &PgPool, topic: &str, key: &str) {
+    let mut transaction = pool.begin().await.unwrap();
+    count(&mut transaction, topic, key).await;
+    transaction.commit().await.unwrap();
+}
+
+/// What is on the topic, by key, in order.
+fn by_key(records: &[Record]) -> BTreeMap<String, Vec<i64>> {
+    let mut keys: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for record in records {
+        let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
+        let value = String::from_utf8(record.value.clone().unwrap()).unwrap();
+        keys.entry(key).or_default().push(value.parse().unwrap());
+    }
+    keys
+}
+
+/// On the topic is exactly what was committed: of each key 1, 2, 3, ... up to its counter.
+async fn published_is_committed(topic: &Topic, pool: &PgPool) {
+    eventually("the outbox is empty", || async {
+        sqlx::query_scalar::<_, i64>("SELECT count(*) FROM tidegate.outbox").fetch_one(pool).await.unwrap() == 0
+    })
+    .await;
+    let counters: Vec<(String, i64)> = sqlx::query_as("SELECT key, value FROM counters").fetch_all(pool).await.unwrap();
+    let committed: BTreeMap<_, Vec<_>> = counters.into_iter().map(|(key, value)| (key, (1..=value).collect())).collect();
+    assert!(!committed.is_empty());
+    assert_eq!(by_key(&topic.records().await), committed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_published_as_it_was_written_soon_after_its_commit_and_leaves_the_outbox() {
+    let (topic, database) = (Topic::create(6).await, Database::create(TABLES).await);
+    let relay = Running::start(config(&topic.name), &database.pool);
+    relay.owns_everything().await;
+
+    let committed = Instant::now();
+    for key in ["alice", "bob", "carol"] {
+        count_once(&database.pool, &topic.name, key).await;
+    }
+    published_is_committed(&topic, &database.pool).await;
+    // The sweep is an hour away: it was told.
+    assert!(committed.elapsed() < Duration::from_secs(30));
+    for record in topic.records().await {
+        let key = record.key.clone().unwrap();
+        assert_eq!(record.partition, partition::of_key(&key, 6) as i32, "{}", String::from_utf8_lossy(&key));
+        assert_eq!(record.header("eventType"), Some("Counted"));
+    }
+    let stats = relay.handle.stats().await.unwrap();
+    assert_eq!((stats.unprocessed_events, stats.lag_ms), (0, 0));
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_partitions_to_keep_positions_at_nothing_is_published_and_the_relay_says_so() {
+    let (topic, database) = (Topic::create(1).await, Database::create(TABLES).await);
+    let relay = Running::start(config(&topic.name), &database.pool);
+    count_once(&database.pool, &topic.name, "alice").await;
+    eventually("the relay has tried", || async { relay.handle.failures() >= u64::from(SHARDS) }).await;
+    let stats = relay.handle.stats().await.unwrap();
+    assert_eq!((stats.unprocessed_events, stats.connected, stats.is_running), (1, false, true));
+    assert_eq!(topic.records().await, []);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_commit_is_not_skipped_and_nothing_overtakes_it() {
+    let (topic, database) = (Topic::create(3).await, Database::create(TABLES).await);
+    let relay = Running::start(config(&topic.name), &database.pool);
+    relay.owns_everything().await;
+
+    let mut late = database.pool.begin().await.unwrap();
+    count(&mut late, &topic.name, "late").await;
+    for _ in 0..3 {
+        count_once(&database.pool, &topic.name, "prompt").await;
+    }
+    eventually("the events behind the late one are known to wait", || async {
+        relay.handle.stats().await.unwrap().unprocessed_events == 3
+    })
+    .await;
+    late.commit().await.unwrap();
+    published_is_committed(&topic, &database.pool).await;
+    assert_eq!(by_key(&topic.records().await).len(), 2);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rolled_back_is_never_published() {
+    let (topic, database) = (Topic::create(3).await, Database::create(TABLES).await);
+    let relay = Running::start(config(&topic.name), &database.pool);
+    relay.owns_everything().await;
+    let mut transaction = database.pool.begin().await.unwrap();
+    count(&mut transaction, &topic.name, "never").await;
+    transaction.rollback().await.unwrap();
+    count_once(&database.pool, &topic.name, "committed").await;
+    published_is_committed(&topic, &database.pool).await;
+    relay.stop().await;
+}
+
+/// Commits under load from several writers, each of which writes all keys, until told to stop.
+fn write(pool: &PgPool, topic: &str, until: &Shutdown) -> Vec<JoinHandle<u32>> {
+    (0..4)
+        .map(|writer| {
+            let (pool, topic, until) = (pool.clone(), topic.to_owned(), until.clone());
+            tokio::spawn(async move {
+                let mut commits = 0;
+                while !until.has_begun() {
+                    let mut connection = pool.acquire().await.unwrap();
+                    let mut transaction = connection.begin().await.unwrap();
+                    count(&mut transaction, &topic, &format!("key-{}", (commits * 7 + writer) % 12)).await;
+                    transaction.commit().await.unwrap();
+                    commits += 1;
+                    // Not as fast as it goes: the machine is to be left for those who are tested.
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                commits
+            })
+        })
+        .collect()
+}
+
+async fn stop_writing(writers: Vec<JoinHandle<u32>>, until: &Shutdown) -> u32 {
+    until.begin();
+    let mut commits = 0;
+    for writer in writers {
+        commits += soon("a writer to stop", writer).await.unwrap();
+    }
+    commits
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_relays_that_break_off_at_any_await_publish_each_event_once() {
+    let (topic, database) = (Topic::create(4).await, Database::create(TABLES).await);
+    let config = RelayConfig { lease: Duration::from_millis(600), ..config(&topic.name) };
+    let until = Shutdown::new();
+    let writers = write(&database.pool, &topic.name, &until);
+    for round in 0..6_u64 {
+        let relays = [Running::start(config.clone(), &database.pool), Running::start(config.clone(), &database.pool)];
+        // However long each lives, somewhere between taking its shards and publishing them.
+        tokio::time::sleep(Duration::from_millis(700 + 370 * round)).await;
+        for relay in relays {
+            relay.task.abort();
+        }
+    }
+    let commits = stop_writing(writers, &until).await;
+    let last = Running::start(config, &database.pool);
+    published_is_committed(&topic, &database.pool).await;
+    assert!(commits > 100, "{commits} commits are too few to show anything");
+    last.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_breaks_off_between_publishing_and_deleting_is_found_out() {
+    let (topic, database) = (Topic::create(3).await, Database::create(TABLES).await);
+    for _ in 0..5 {
+        count_once(&database.pool, &topic.name, "alice").await;
+    }
+    // Whoever wants to delete has to wait.
+    let mut holder = database.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM tidegate.outbox FOR UPDATE").execute(&mut *holder).await.unwrap();
+    let first = Running::start(config(&topic.name), &database.pool);
+    eventually("the events are published", || async { topic.records().await.len() == 5 }).await;
+    first.task.abort();
+    holder.rollback().await.unwrap();
+    let waiting: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM tidegate.outbox").fetch_one(&database.pool).await.unwrap();
+    assert!(waiting == 5 || waiting == 0, "{waiting}");
+
+    let second = Running::start(config(&topic.name), &database.pool);
+    count_once(&database.pool, &topic.name, "alice").await;
+    published_is_committed(&topic, &database.pool).await;
+    second.stop().await;
+}
+
+/// The part of a relay in a process of its own.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "other tests start it as a process"]
+async fn relay_process() {
+    if is_part() {
+        let pool = connect(&told("RELAY_DATABASE")).await;
+        Running::start(config(&told("RELAY_TOPIC")), &pool).task.await.unwrap();
+    }
+}
+
+fn relay_process_of(topic: &Topic, database: &Database) -> Process {
+    Process::start("outbox::relay_process", &[("RELAY_DATABASE", &database.url), ("RELAY_TOPIC", &topic.name)])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_was_frozen_and_wakes_up_publishes_nothing_twice() {
+    let (topic, database) = (Topic::create(4).await, Database::create(TABLES).await);
+    let until = Shutdown::new();
+    let frozen = relay_process_of(&topic, &database);
+    let writers = write(&database.pool, &topic.name, &until);
+    eventually("the process publishes", || async { topic.records().await.len() > 50 }).await;
+    frozen.freeze();
+
+    let other = Running::start(config(&topic.name), &database.pool);
+    other.owns_everything().await;
+    let before = topic.records().await.len();
+    eventually("the other relay publishes", || async { topic.records().await.len() > before + 50 }).await;
+    frozen.thaw();
+    // It is back, and finds out by trying: it owns nothing, and its producers are fenced.
+    let before = topic.records().await.len();
+    eventually("the other relay publishes on", || async { topic.records().await.len() > before + 50 }).await;
+    stop_writing(writers, &until).await;
+    published_is_committed(&topic, &database.pool).await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_process_that_is_killed_loses_nothing() {
+    let (topic, database) = (Topic::create(4).await, Database::create(TABLES).await);
+    let until = Shutdown::new();
+    let writers = write(&database.pool, &topic.name, &until);
+    for _ in 0..3 {
+        let before = topic.records().await.len();
+        let process = relay_process_of(&topic, &database);
+        eventually("the process publishes", || async { topic.records().await.len() > before + 50 }).await;
+        process.kill();
+    }
+    stop_writing(writers, &until).await;
+    let last = Running::start(config(&topic.name), &database.pool);
+    published_is_committed(&topic, &database.pool).await;
+    last.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_database_whose_numbers_start_over_is_published_whole() {
+    let (topic, old) = (Topic::create(3).await, Database::create(TABLES).await);
+    let relay = Running::start(config(&topic.name), &old.pool);
+    for _ in 0..3 {
+        count_once(&old.pool, &topic.name, "alice").await;
+    }
+    published_is_committed(&topic, &old.pool).await;
+    relay.stop().await;
+    let positions = topic.committed("kafka-publisher").await;
+    assert_eq!(positions.values().sum::<i64>(), 3, "{positions:?}");
+
+    // The same numbers in the same outbox, as a dump that is read into a younger cluster makes them.
+    let new = Database::create(TABLES).await;
+    let mut transaction = new.pool.begin().await.unwrap();
+    count(&mut transaction, &topic.name, "alice").await;
+    count(&mut transaction, &topic.name, "alice").await;
+    sqlx::query("UPDATE tidegate.outbox SET transaction_id = '3'::xid8").execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    let relay = Running::start(config(&topic.name), &new.pool);
+    eventually("both are published after the three before", || async {
+        by_key(&topic.records().await) == HashMap::from([("alice".to_owned(), vec![1, 2, 3, 1, 2])]).into_iter().collect()
+    })
+    .await;
+    relay.stop().await;
+}

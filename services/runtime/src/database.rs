@@ -15,6 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long somebody waits for a connection of the pool.
 const ACQUIRE: Duration = Duration::from_secs(5);
 
+/// After how long the server ends a transaction in which nothing happens: a process that is frozen must not keep its locks from the
+/// one that takes its place.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
+
 /// What went wrong with the database while starting.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
@@ -48,7 +52,8 @@ pub enum DatabaseError {
 pub fn options(connection: &DatabaseConnection, application: &str) -> Result<PgConnectOptions, DatabaseError> {
     // The parser's error may quote the uri.
     let options = PgConnectOptions::from_str(connection.uri.expose()).map_err(|_| DatabaseError::Uri)?;
-    let options = options.application_name(application);
+    let idle = format!("{}s", IDLE_IN_TRANSACTION.as_secs());
+    let options = options.application_name(application).options([("idle_in_transaction_session_timeout", idle)]);
     Ok(match &connection.ca_file {
         Some(ca_file) => options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(ca_file),
         None => options,

@@ -77,8 +77,9 @@ impl Publisher {
             let reader: BaseConsumer<Reader> =
                 reading.create_with_context(Reader).map_err(on("configuring the reader of positions"))?;
             // Brokers take no offset for a partition that is not there.
-            let metadata =
-                reader.fetch_metadata(Some(&position_topic), ANSWER).map_err(on("looking for the topic of positions"))?;
+            let metadata = reader
+                .fetch_metadata(Some(&position_topic), ANSWER)
+                .map_err(on("looking for the topic of positions"))?;
             let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
             if partitions < usize::from(SHARDS) {
                 return Err(PublishError::FewPartitions { topic: position_topic, partitions });

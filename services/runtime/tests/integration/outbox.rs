@@ -106,7 +106,8 @@ async fn published_is_committed(topic: &Topic, pool: &PgPool) {
     })
     .await;
     let counters: Vec<(String, i64)> = sqlx::query_as("SELECT key, value FROM counters").fetch_all(pool).await.unwrap();
-    let committed: BTreeMap<_, Vec<_>> = counters.into_iter().map(|(key, value)| (key, (1..=value).collect())).collect();
+    let committed: BTreeMap<_, Vec<_>> =
+        counters.into_iter().map(|(key, value)| (key, (1..=value).collect())).collect();
     assert!(!committed.is_empty());
     assert_eq!(by_key(&topic.records().await), committed);
 }
@@ -329,7 +330,8 @@ async fn a_restored_database_whose_numbers_start_over_is_published_whole() {
     transaction.commit().await.unwrap();
     let relay = Running::start(config(&topic.name), &new.pool);
     eventually("both are published after the three before", || async {
-        by_key(&topic.records().await) == HashMap::from([("alice".to_owned(), vec![1, 2, 3, 1, 2])]).into_iter().collect()
+        by_key(&topic.records().await)
+            == HashMap::from([("alice".to_owned(), vec![1, 2, 3, 1, 2])]).into_iter().collect()
     })
     .await;
     relay.stop().await;

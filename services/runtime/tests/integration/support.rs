@@ -24,7 +24,8 @@ use uuid::Uuid;
 pub const DEADLINE: Duration = Duration::from_secs(90);
 
 fn variable(name: &str) -> String {
-    env::var(name).unwrap_or_else(|_| panic!("{name} is not set; start the local cluster and run: eval \"$(hack/env)\""))
+    env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set; start the local cluster and run: eval \"$(hack/env)\""))
 }
 
 /// The local cluster's Kafka, as its administrator.
@@ -75,7 +76,8 @@ impl Topic {
             let probe: BaseConsumer = client().create().unwrap();
             let (name, partitions) = (self.name.clone(), self.partitions);
             let known = tokio::task::spawn_blocking(move || {
-                (0..partitions).all(|partition| probe.fetch_watermarks(&name, partition, Duration::from_secs(5)).is_ok())
+                (0..partitions)
+                    .all(|partition| probe.fetch_watermarks(&name, partition, Duration::from_secs(5)).is_ok())
             });
             known.await.unwrap()
         })
@@ -187,7 +189,11 @@ impl Database {
 /// A pool of the database at that address.
 pub async fn connect(url: &str) -> PgPool {
     let connection = DatabaseConnection { uri: Secret::new(url), ca_file: None };
-    PgPoolOptions::new().max_connections(16).connect_with(database::options(&connection, "test").unwrap()).await.unwrap()
+    PgPoolOptions::new()
+        .max_connections(16)
+        .connect_with(database::options(&connection, "test").unwrap())
+        .await
+        .unwrap()
 }
 
 impl Drop for Database {

@@ -20,10 +20,11 @@ may() {
   kafka-tool acls --add --allow-principal "User:$principal" "$@"
 }
 
-# The operator: what its chart says that its user needs. It administers topics and looks at groups; it neither reads nor writes records.
+# The operator: what its chart says that its user needs. It administers topics and looks at groups. Read is for lag: only who
+# may fetch can tell a backlog from the marker that ended a transaction. It writes no records.
 user tidegate-operator
 may tidegate-operator --topic '*' --operation Create --operation Describe --operation DescribeConfigs \
-  --operation Alter --operation AlterConfigs --operation Delete
+  --operation Alter --operation AlterConfigs --operation Delete --operation Read
 may tidegate-operator --group '*' --operation Describe
 may tidegate-operator --cluster --operation Describe --operation DescribeConfigs
 

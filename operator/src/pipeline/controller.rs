@@ -19,7 +19,7 @@ use super::{
     build::{Surroundings, build, hash, object_name},
     pods,
     report::{Outcome, View, status, view},
-    resolve::resolve,
+    resolve::{YOUNG, resolve},
     scale::{Scale, scale},
     validate::{Objection, World, validate},
 };
@@ -142,7 +142,7 @@ impl One<'_> {
             }
             Err(Objection::Wait(refusal)) => {
                 self.report(Outcome::Waiting(refusal), self.kept(), None).await?;
-                Ok(Action::requeue(WAIT))
+                Ok(Action::requeue(if world.young { YOUNG } else { WAIT }))
             }
             Ok(()) if self.apply(&world).await? => Ok(Action::await_change()),
             // Pods may get into trouble without their Deployment changing.

@@ -1,7 +1,8 @@
 //! What a pipeline refers to, looked up. Reads only.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
@@ -23,6 +24,9 @@ use super::{
 };
 use crate::{conditions::is_true, context::Context};
 
+/// How long what a new pipeline names may take to come.
+pub const YOUNG: Duration = Duration::from_secs(10);
+
 /// Keys whose values are no secret.
 const PLAIN_KEYS: [&str; 2] = ["security-protocol", "sasl-mechanism"];
 
@@ -39,8 +43,15 @@ pub async fn resolve(context: &Context, pipeline: &EventPipeline) -> Result<Worl
         topics,
         foreign_topics,
         groups: groups(context, pipeline),
+        young: is_young(pipeline),
         taken: taken(context, pipeline).await?,
     })
+}
+
+fn is_young(pipeline: &EventPipeline) -> bool {
+    let created = pipeline.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let age = |created: Timestamp| Timestamp::now().duration_since(created);
+    created.is_some_and(|created| age(created) < SignedDuration::try_from(YOUNG).unwrap_or_default())
 }
 
 async fn secrets(

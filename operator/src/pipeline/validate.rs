@@ -23,6 +23,8 @@ pub struct World {
     pub foreign_topics: BTreeMap<String, String>,
     /// Groups that older pipelines use on the connection, with the processor.
     pub groups: BTreeMap<String, String>,
+    /// The pipeline was made a moment ago: what it names may still be on its way.
+    pub young: bool,
     /// Objects of others that have a name which a processor needs, as `Kind name`.
     pub taken: Vec<String>,
 }
@@ -67,7 +69,15 @@ impl Objection {
 /// The first objection, if there is one. Those that somebody has to act on come first.
 pub fn validate(pipeline: &EventPipeline, world: &World) -> Result<(), Objection> {
     let checks = [connection, secrets, runs, groups, names, topics];
-    checks.into_iter().try_for_each(|check| check(pipeline, world))
+    checks.into_iter().try_for_each(|check| check(pipeline, world)).map_err(|objection| match objection {
+        // Applied together with its topics and Secrets, in no particular order.
+        Objection::Refuse(refusal)
+            if world.young && ["TopicUnknown", "SecretMissing"].contains(&refusal.reason.as_str()) =>
+        {
+            Objection::Wait(refusal)
+        }
+        other => other,
+    })
 }
 
 fn connection(pipeline: &EventPipeline, world: &World) -> Result<(), Objection> {

@@ -217,6 +217,16 @@ fn a_topic_on_its_way_is_waited_for_in_its_own_words() {
 }
 
 #[test]
+fn what_is_missing_at_first_may_be_on_its_way() {
+    let unknown = pipeline(|v| v["spec"]["processors"][0]["produces"] = json!(["later"]));
+    let young = World { young: true, ..world() };
+    assert!(matches!(validate(&unknown, &young), Err(Objection::Wait(refusal)) if refusal.reason == "TopicUnknown"));
+    // What will not come by itself is refused at once.
+    let second = pipeline(|v| v["spec"]["kafka"]["connection"] = json!("second"));
+    assert_eq!(refused(&second, &young).0, "UnknownConnection");
+}
+
+#[test]
 fn an_image_of_its_own_needs_none_of_the_operators() {
     let mut world = world();
     world.images.clear();

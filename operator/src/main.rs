@@ -39,7 +39,7 @@ async fn main() -> anyhow::Result<()> {
     let config = Arc::new(Config::load(&arguments.config)?);
     let metrics = Metrics::default();
     // Read once before anything is served: a wrong mount should not look like a follower.
-    drop(term::connections(&config, &metrics)?);
+    term::bindings(&config)?;
     let client = kube::Client::try_default().await.context("finding the Kubernetes API server")?;
 
     let stop = stop_on_signal()?;
@@ -56,8 +56,8 @@ async fn main() -> anyhow::Result<()> {
         }
         metrics.leads(true);
         tracing::info!(me, "leading");
-        // Read again for each leadership: a password may have changed since.
-        let connections = term::connections(&config, &metrics)?;
+        let bindings = term::bindings(&config)?;
+        let connections = term::connections(&bindings, &config.installation_id, &metrics);
         let events = Events::new(client.clone(), me.clone());
         let term = term::lead(client.clone(), config.clone(), connections, events, metrics.clone(), stop.clone());
         let late = async {
@@ -67,6 +67,7 @@ async fn main() -> anyhow::Result<()> {
         tokio::select! {
             () = term => {}
             () = elector.hold() => tracing::warn!("the lease is lost, and every write with it"),
+            () = term::changed(&config, &bindings) => tracing::info!("a connection has changed; beginning anew with it"),
             () = late => tracing::warn!("some reconciliations were cut short"),
         }
         metrics.leads(false);

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture, stream};
@@ -20,7 +21,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use tidegate_kafka::{AdminOptions, Krafka};
-use tidegate_settings::binding::{self, BindingError};
+use tidegate_settings::binding::{self, BindingError, KafkaConnection};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -45,21 +46,44 @@ use crate::{
 const TOPICS_AT_ONCE: u16 = 256;
 /// Pipelines that are worked on at once.
 const PIPELINES_AT_ONCE: u16 = 16;
+/// How often the mounted connections are read again.
+const LOOK_AT_BINDINGS: Duration = Duration::from_secs(30);
 /// What the operator manages carries this.
 const MANAGED: &str = "app.kubernetes.io/managed-by=tidegate";
 
-/// Opens the connections of the configuration. None of them is contacted yet.
+/// Kafka connections by name.
+pub type Bindings = BTreeMap<String, KafkaConnection>;
+
+/// Reads the connections of the configuration.
 ///
 /// # Errors
 /// When a binding cannot be read.
-pub fn connections(config: &Config, metrics: &Metrics) -> Result<BTreeMap<String, Gateway>, BindingError> {
-    let open = |(name, connection): (&String, &ConnectionConfig)| {
-        let options =
-            AdminOptions { client_id: format!("{}-operator", config.installation_id), ..AdminOptions::default() };
-        let admin = Krafka::new(binding::kafka(&connection.path)?, options, metrics.kafka.clone());
-        Ok((name.clone(), Gateway::new(Arc::new(admin))))
+pub fn bindings(config: &Config) -> Result<Bindings, BindingError> {
+    let read = |(name, connection): (&String, &ConnectionConfig)| Ok((name.clone(), binding::kafka(&connection.path)?));
+    config.connections.iter().map(read).collect()
+}
+
+/// Waits until a binding reads otherwise than it did: a password was changed, say.
+pub async fn changed(config: &Config, bindings: &Bindings) {
+    loop {
+        tokio::time::sleep(LOOK_AT_BINDINGS).await;
+        match self::bindings(config) {
+            Ok(now) if now == *bindings => {}
+            Ok(_) => return,
+            // Half of a change: the other half comes.
+            Err(error) => tracing::warn!(%error, "a connection cannot be read at the moment"),
+        }
+    }
+}
+
+/// Opens the connections. None of them is contacted yet.
+pub fn connections(bindings: &Bindings, installation: &str, metrics: &Metrics) -> BTreeMap<String, Gateway> {
+    let open = |(name, connection): (&String, &KafkaConnection)| {
+        let options = AdminOptions { client_id: format!("{installation}-operator"), ..AdminOptions::default() };
+        let admin = Krafka::new(connection.clone(), options, metrics.kafka.clone());
+        (name.clone(), Gateway::new(Arc::new(admin)))
     };
-    config.connections.iter().map(open).collect()
+    bindings.iter().map(open).collect()
 }
 
 /// Leads until `stop`, and then until what is being reconciled is done.

@@ -2,11 +2,13 @@
 
 mod answer;
 mod committer;
+mod forget;
 mod metrics;
 mod plan;
 mod store;
 
 pub use answer::Answer;
 pub use committer::{CommitError, Committer, Surroundings};
+pub use forget::forget_old_answers;
 pub use metrics::CommitterMetrics;
 pub use plan::{IdempotencyKey, Request};

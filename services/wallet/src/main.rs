@@ -74,6 +74,11 @@ fn commands(app: &App, settings: &WalletSettings, pool: PgPool) -> Result<Served
         writer.await;
         Ok(())
     });
+    let forgetting = commands::forget_old_answers(pool.clone(), milliseconds, app.shutdown().clone());
+    app.spawn("forgetting old answers", async move {
+        forgetting.await;
+        Ok(())
+    });
     Ok(http::routes(http::Api { committer, pool, topic, relay, new_id: Uuid::now_v7 }).into())
 }
 

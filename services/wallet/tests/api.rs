@@ -320,3 +320,18 @@ fn the_api_describes_itself() {
         assert!(refused["content"]["application/problem+json"].is_object(), "{refused}");
     });
 }
+
+#[test]
+fn it_runs_from_environment_variables_and_without_kafka() {
+    story(async |world| {
+        let api = world.start_from_environment().await;
+        two_wallets(&api).await;
+        let (_, health) = api.get("/health").await;
+        assert_eq!((&health["status"], &health["kafka_enabled"]), (&json!("healthy"), &json!(false)));
+        let (status, health) = api.get("/health/kafka").await;
+        assert_eq!((status, &health["status"]), (StatusCode::OK, &json!("elsewhere")));
+        let waiting: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM tidegate.outbox").fetch_one(&world.pool).await.unwrap();
+        assert_eq!(waiting, 3, "events wait until somebody publishes them");
+    });
+}

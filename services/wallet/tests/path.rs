@@ -184,6 +184,42 @@ fn what_is_sent_again_after_everything_was_killed_under_load_happens_once() {
 }
 
 #[test]
+fn connections_to_the_database_that_are_cut_under_load_cost_nobody_an_answer() {
+    story(async |world| {
+        let api = world.start(Role::Commands).await;
+        let wallets = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        open(&api, &wallets).await;
+        let answered = AtomicUsize::new(0);
+        // Without keys: it is the service that has to find out whether a commit took place whose answer was cut off.
+        let workers = wallets.iter().map(async |wallet| {
+            for _ in 0..40 {
+                api.done(&format!("/wallets/{wallet}/deposits"), json!({"amount": "1.00"})).await;
+                if answered.fetch_add(1, Ordering::Relaxed) % 20 == 0 {
+                    world.cut_connections().await;
+                }
+            }
+        });
+        join_all(workers).await;
+        let state = world.balances("wallet_state").await;
+        assert!(state.values().all(|wallet| *wallet == (42, 14_000)), "{state:?}");
+        let committed = committed(world).await;
+        assert_eq!(published(&world.topic(committed.len()).await), committed);
+    });
+}
+
+#[test]
+fn parts_that_start_at_once_on_an_empty_database_take_turns_at_its_tables() {
+    story(async |world| {
+        let (_one, _other, _ledger, _read_model) = tokio::join!(
+            world.start(Role::Commands),
+            world.start(Role::Commands),
+            world.start(Role::Ledger),
+            world.start(Role::ReadModel)
+        );
+    });
+}
+
+#[test]
 fn the_health_of_the_way_to_kafka_is_told() {
     story(async |world| {
         let api = world.start(Role::Commands).await;

@@ -19,7 +19,7 @@ use super::{
     answer::Answer,
     metrics::CommitterMetrics,
     plan::{Plan, Planned, Request, plan},
-    store,
+    store::{self, Writes},
 };
 use crate::error::{Again, StoreError};
 
@@ -191,25 +191,18 @@ impl Writer {
     }
 
     async fn write(&self, connection: &mut PgConnection, requests: &[Request], plan: &Plan) -> Result<(), StoreError> {
+        let keep = |&n: &usize| Some((requests[n].key.as_ref()?, &plan.answers[n]));
+        let answers: Vec<_> = plan.keep.iter().filter_map(keep).collect();
+        if plan.events.is_empty() && answers.is_empty() {
+            return Ok(());
+        }
         let now = (self.surroundings.now)();
-        if !plan.events.is_empty() {
-            let envelopes = envelopes(now, requests, plan);
-            store::append(connection, &envelopes).await?;
-            store::put_wallets(connection, now, &plan.wallets).await?;
-            let trace = |planned: &Planned| requests[planned.request].traceparent.as_deref();
-            let records: Vec<_> = envelopes
-                .iter()
-                .zip(&plan.events)
-                .map(|(envelope, planned)| OutboxEvent::of(&self.surroundings.topic, envelope, trace(planned)))
-                .collect();
-            outbox::append(connection, &records).await?;
-        }
-        let answers: Vec<_> =
-            plan.keep.iter().filter_map(|&n| Some((requests[n].key.as_ref()?, &plan.answers[n]))).collect();
-        if !answers.is_empty() {
-            store::put_answers(connection, now, &answers).await?;
-        }
-        Ok(())
+        let events = envelopes(now, requests, plan);
+        store::write(connection, Writes { now, events: &events, wallets: &plan.wallets, answers: &answers }).await?;
+        let trace = |planned: &Planned| requests[planned.request].traceparent.as_deref();
+        let record = |(event, planned)| OutboxEvent::of(&self.surroundings.topic, event, trace(planned));
+        let records: Vec<_> = events.iter().zip(&plan.events).map(record).collect();
+        Ok(outbox::append(connection, &records).await?)
     }
 
     async fn plan(&self, connection: &mut PgConnection, requests: &[Request]) -> Result<Plan, StoreError> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
 use tidegate_contracts::{Currency, Envelope, Event, Money, wallet::WalletEvent};
 use uuid::Uuid;
 
@@ -96,75 +96,76 @@ pub async fn is_stored(connection: &mut PgConnection, event_id: Uuid) -> Result<
         .map_err(StoreError::on("looking whether a commit took place"))
 }
 
-/// Appends the events to their streams.
-pub async fn append(connection: &mut PgConnection, events: &[Envelope<WalletEvent>]) -> Result<(), StoreError> {
+/// What a batch writes.
+pub struct Writes<'a> {
+    /// When.
+    pub now: Timestamp,
+    /// The events, to be appended to their streams.
+    pub events: &'a [Envelope<WalletEvent>],
+    /// The wallets as the batch leaves them.
+    pub wallets: &'a [Wallet],
+    /// The answers to be kept, under their keys.
+    pub answers: &'a [(&'a IdempotencyKey, &'a Answer)],
+}
+
+/// Writes it in one statement: one way to the database and back, whatever there is to write.
+///
+/// That nobody wrote the wallets meanwhile is not asked: the events' primary key refuses a version that is there already.
+pub async fn write(connection: &mut PgConnection, writes: Writes<'_>) -> Result<(), StoreError> {
+    let Writes { now, events, wallets, answers } = writes;
     sqlx::query(
-        "INSERT INTO wallet_events
-           (wallet_id, version, event_id, event_type, occurred_at, correlation_id, causation_id, transaction_id, data)
-         SELECT wallet_id, version, event_id, event_type, 'epoch'::timestamptz + occurred_at * interval '1 ms',
-                correlation_id, causation_id, transaction_id, data
-         FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], $6::uuid[], $7::uuid[], $8::uuid[],
-                     $9::jsonb[])
-           AS new (wallet_id, version, event_id, event_type, occurred_at, correlation_id, causation_id, transaction_id, data)",
+        "WITH clock AS (SELECT 'epoch'::timestamptz + $1 * interval '1 ms' AS at),
+         appended AS (
+           INSERT INTO wallet_events
+             (wallet_id, version, event_id, event_type, occurred_at, correlation_id, causation_id, transaction_id, data)
+           SELECT wallet_id, version, event_id, event_type, at, correlation_id, causation_id, transaction_id, data
+           FROM unnest($2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::uuid[], $7::uuid[], $8::uuid[], $9::jsonb[])
+             AS new (wallet_id, version, event_id, event_type, correlation_id, causation_id, transaction_id, data), clock),
+         folded AS (
+           INSERT INTO wallet_state (wallet_id, version, owner_id, currency, balance, opened_at, updated_at)
+           SELECT wallet_id, version, owner_id, currency, balance, at, at
+           FROM unnest($10::text[], $11::bigint[], $12::text[], $13::text[], $14::bigint[])
+             AS new (wallet_id, version, owner_id, currency, balance), clock
+           ON CONFLICT ON CONSTRAINT wallet_state_wallet_id DO UPDATE
+             SET version = excluded.version, balance = excluded.balance, updated_at = excluded.updated_at)
+         INSERT INTO idempotency_keys (key, request_hash, status, body, created_at)
+         SELECT key, request_hash, status, body, at
+         FROM unnest($15::text[], $16::bytea[], $17::smallint[], $18::text[]) AS new (key, request_hash, status, body), clock",
     )
+    .bind(now.as_millisecond())
     .bind(events.iter().map(|event| event.aggregate_id.as_str()).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.aggregate_version).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.event_id).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.event.event_type()).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.timestamp.as_millisecond()).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.correlation_id).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.causation_id).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.event.transaction_id()).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.event.to_data()).collect::<Vec<_>>())
-    .execute(connection)
-    .await
-    .map_err(StoreError::on("appending events"))?;
-    Ok(())
-}
-
-/// Writes the wallets as the batch leaves them. That nobody wrote them meanwhile is not asked here: the events' primary key has
-/// said so already.
-pub async fn put_wallets(connection: &mut PgConnection, now: Timestamp, wallets: &[Wallet]) -> Result<(), StoreError> {
-    let column = |of: fn(&Wallet) -> &str| wallets.iter().map(of).collect::<Vec<_>>();
-    sqlx::query(
-        "INSERT INTO wallet_state (wallet_id, version, owner_id, currency, balance, opened_at, updated_at)
-         SELECT wallet_id, version, owner_id, currency, balance, at, at
-         FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[])
-           AS new (wallet_id, version, owner_id, currency, balance),
-           LATERAL (SELECT 'epoch'::timestamptz + $6 * interval '1 ms') AS clock (at)
-         ON CONFLICT ON CONSTRAINT wallet_state_wallet_id DO UPDATE
-           SET version = excluded.version, balance = excluded.balance, updated_at = excluded.updated_at",
-    )
-    .bind(column(|wallet| wallet.id.as_str()))
+    .bind(wallets.iter().map(|wallet| wallet.id.as_str()).collect::<Vec<_>>())
     .bind(wallets.iter().map(|wallet| wallet.version).collect::<Vec<_>>())
-    .bind(column(|wallet| &wallet.owner_id))
-    .bind(column(|wallet| wallet.currency().code()))
+    .bind(wallets.iter().map(|wallet| wallet.owner_id.as_str()).collect::<Vec<_>>())
+    .bind(wallets.iter().map(|wallet| wallet.currency().code()).collect::<Vec<_>>())
     .bind(wallets.iter().map(|wallet| wallet.balance.units()).collect::<Vec<_>>())
-    .bind(now.as_millisecond())
-    .execute(connection)
-    .await
-    .map_err(StoreError::on("writing the wallets"))?;
-    Ok(())
-}
-
-/// Stores the answers under their keys.
-pub async fn put_answers(
-    connection: &mut PgConnection,
-    now: Timestamp,
-    answers: &[(&IdempotencyKey, &Answer)],
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO idempotency_keys (key, request_hash, status, body, created_at)
-         SELECT key, request_hash, status, body, 'epoch'::timestamptz + $5 * interval '1 ms'
-         FROM unnest($1::text[], $2::bytea[], $3::smallint[], $4::text[]) AS new (key, request_hash, status, body)",
-    )
     .bind(answers.iter().map(|(key, _)| key.key.as_str()).collect::<Vec<_>>())
     .bind(answers.iter().map(|(key, _)| &key.request_hash[..]).collect::<Vec<_>>())
     .bind(answers.iter().map(|(_, answer)| i16::try_from(answer.status).unwrap_or(i16::MAX)).collect::<Vec<_>>())
     .bind(answers.iter().map(|(_, answer)| answer.body.as_str()).collect::<Vec<_>>())
-    .bind(now.as_millisecond())
     .execute(connection)
     .await
-    .map_err(StoreError::on("storing the answers"))?;
+    .map_err(StoreError::on("writing a batch"))?;
     Ok(())
+}
+
+/// Forgets answers that were given before then, some at a time, so that nobody waits for it; how many.
+pub async fn forget_answers(pool: &PgPool, before: Timestamp) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "DELETE FROM idempotency_keys WHERE key IN (
+           SELECT key FROM idempotency_keys WHERE created_at < 'epoch'::timestamptz + $1 * interval '1 ms'
+           ORDER BY created_at LIMIT 1000 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(before.as_millisecond())
+    .execute(pool)
+    .await
+    .map_err(StoreError::on("forgetting old answers"))?;
+    Ok(done.rows_affected())
 }

@@ -121,6 +121,20 @@ impl World {
         process
     }
 
+    /// Starts role Commands from environment variables alone, without Kafka.
+    pub async fn start_from_environment(&self) -> Process {
+        let uri = std::fs::read_to_string(self.folder.join("database/uri")).unwrap();
+        let process = Process::spawn_with(&self.folder, process::free_port(), |command, port| {
+            command
+                .env("TIDEGATE_ROLE", "Commands")
+                .env("TIDEGATE_HTTP_PORT", port.to_string())
+                .env("DATABASE_URL", &uri)
+                .env("KAFKA_ENABLED", "false");
+        });
+        process.until_ready().await;
+        process
+    }
+
     fn settings(&self, role: Role, wallet: Value) -> Value {
         let path = |of: &str| json!({"path": self.folder.join(of)});
         let (role_name, processor) = match role {
@@ -172,6 +186,17 @@ impl World {
             }
         })
         .await;
+    }
+
+    /// Cuts every connection to the database but one's own, as a database does that goes down.
+    pub async fn cut_connections(&self) {
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name <> 'wallet-test'",
+        )
+        .execute(&self.pool)
+        .await
+        .unwrap();
     }
 
     /// Each wallet's version and balance as a table has it.

@@ -27,18 +27,22 @@ pub(super) fn free_port() -> u16 {
 impl Process {
     pub(super) fn spawn(folder: &Path, settings: &Value) -> Self {
         let port = settings["http"]["port"].as_u64().unwrap();
-        let path = folder.join(format!("settings-{port}.yaml"));
+        Self::spawn_with(folder, u16::try_from(port).unwrap(), |command, port| {
+            let path = folder.join(format!("settings-{port}.yaml"));
+            std::fs::write(&path, settings.to_string()).unwrap(); // JSON is YAML
+            command.arg("--settings").arg(&path);
+        })
+    }
+
+    /// A process that listens on that port, told what it is by `tell`.
+    pub(super) fn spawn_with(folder: &Path, port: u16, tell: impl FnOnce(&mut Command, u16)) -> Self {
         let log = folder.join(format!("log-{port}"));
-        std::fs::write(&path, settings.to_string()).unwrap(); // JSON is YAML
         let output = std::fs::File::create(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_tidegate-wallet"))
-            .arg("--settings")
-            .arg(&path)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-wallet"));
+        // Nothing of the test's own environment: what the process is told is told here.
+        command.env_clear().stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        tell(&mut command, port);
+        let child = command.spawn().unwrap();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { child, http, base: format!("http://127.0.0.1:{port}"), log }
     }

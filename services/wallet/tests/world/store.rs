@@ -1,6 +1,9 @@
 //! A database for one test.
 
-use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
+use sqlx::{
+    Connection, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 
 use super::Environment;
 
@@ -9,7 +12,8 @@ pub(super) async fn create(environment: &Environment, name: &str) -> (String, Pg
     execute(environment, format!("CREATE DATABASE \"{name}\"")).await;
     let mut url: reqwest::Url = environment.database_url.parse().unwrap();
     url.set_path(name);
-    let pool = PgPoolOptions::new().max_connections(4).connect_lazy(url.as_str()).unwrap();
+    let options = url.as_str().parse::<PgConnectOptions>().unwrap().application_name("wallet-test");
+    let pool = PgPoolOptions::new().max_connections(8).connect_lazy_with(options);
     (url.to_string(), pool)
 }
 

@@ -194,7 +194,7 @@ fn connections_to_the_database_that_are_cut_under_load_cost_nobody_an_answer() {
         let workers = wallets.iter().map(async |wallet| {
             for _ in 0..40 {
                 api.done(&format!("/wallets/{wallet}/deposits"), json!({"amount": "1.00"})).await;
-                if answered.fetch_add(1, Ordering::Relaxed) % 20 == 0 {
+                if answered.fetch_add(1, Ordering::Relaxed).is_multiple_of(20) {
                     world.cut_connections().await;
                 }
             }

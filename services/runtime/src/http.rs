@@ -7,6 +7,8 @@ mod limits;
 mod problem;
 mod requests;
 mod shell;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 pub use health::{Check, Health};

@@ -62,7 +62,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             (path, _) => Some(path.to_owned()),
         };
         let problem = malformed().detail(&said);
-        match field {
+        // What is no JSON at all is wrong in no field.
+        match field.filter(|_| said.is_data()) {
             Some(field) => problem.field(field),
             None => problem,
         }

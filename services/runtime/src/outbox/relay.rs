@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use prometheus_client::metrics::gauge::Gauge;
 use sqlx::{PgPool, postgres::PgListener};
 use tidegate_settings::binding::KafkaConnection;
 use tokio::{
@@ -194,10 +195,8 @@ impl Inner {
             let claimed = lease::claim(&self.pool, shard, self.owner, self.config.lease).await;
             let ended = match claimed {
                 Ok(true) => {
-                    self.state.owned.inc();
-                    let ended = self.own(shard, &mut news, &shutdown, &mut backoff).await;
-                    self.state.owned.dec();
-                    ended
+                    let _owned = Counted::on(&self.state.owned);
+                    self.own(shard, &mut news, &shutdown, &mut backoff).await
                 }
                 Ok(false) => {
                     shutdown.or(sleep(self.config.lease / 5)).await;
@@ -297,6 +296,8 @@ impl Inner {
                 Ok(Waiting::HeldUp) => held_up.next(),
                 Err(error) => return (owned, Err(error)),
             };
+            // Counted for as long as it lasts; given back too when this is dropped.
+            let _held_up = (wait < self.config.sweep).then(|| Counted::on(&self.state.held_up));
             tokio::select! {
                 biased;
                 () = shutdown.begun() => break,
@@ -328,6 +329,22 @@ impl Inner {
             owned.published = position.published;
             rows::delete(pool, shard, &batch).await.map_err(on("deleting what is published"))?;
         }
+    }
+}
+
+/// One more on a gauge, for as long as it lives.
+struct Counted<'a>(&'a Gauge);
+
+impl<'a> Counted<'a> {
+    fn on(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

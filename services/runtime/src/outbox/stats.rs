@@ -59,6 +59,11 @@ impl RelayHandle {
         self.state.failures.get()
     }
 
+    /// Shards of this process in which events wait for a transaction that is older than theirs and still running.
+    pub fn held_up_shards(&self) -> i64 {
+        self.state.held_up.get()
+    }
+
     /// Shards that this process publishes.
     pub fn owned_shards(&self) -> i64 {
         self.state.owned.get()
@@ -71,6 +76,7 @@ pub(super) struct RelayState {
     pub(super) running: AtomicBool,
     pub(super) in_trouble: AtomicI64,
     pub(super) owned: Gauge,
+    pub(super) held_up: Gauge,
     pub(super) published: Counter,
     pub(super) transactions: Histogram,
     pub(super) delay: Histogram,
@@ -87,6 +93,11 @@ impl RelayState {
             running: AtomicBool::new(false),
             in_trouble: AtomicI64::new(0),
             owned: metrics.register("outbox_shards_owned", "Shards that this process publishes.", Gauge::default()),
+            held_up: metrics.register(
+                "outbox_shards_held_up",
+                "Shards in which events wait for a transaction that is older than theirs and still running.",
+                Gauge::default(),
+            ),
             published: metrics.register("outbox_events_published", "Events published.", Counter::default()),
             transactions: metrics.register(
                 "outbox_transaction_seconds",

@@ -32,11 +32,14 @@ install -m 755 "$localkube" "$control/usr/local/bin/kube-apiserver"
 for name in kube-controller-manager kube-scheduler kube-proxy etcd; do
   ln "$control/usr/local/bin/kube-apiserver" "$control/usr/local/bin/$name"
 done
-for program in nft iptables conntrack; do
-  cp -L "$work/root/usr/sbin/$program" "$control/usr/sbin/"
-  chroot "$work/root" ldd "/usr/sbin/$program" | grep -oE '/[^ ]+' | while read -r library; do
+# iptables loads its matches and targets at run time, so they are listed beside the programs, each with the libraries it needs.
+for file in /usr/sbin/{iptables,iptables-save,iptables-restore,ip6tables,ip6tables-save,ip6tables-restore,conntrack} \
+  $(chroot "$work/root" sh -c 'echo /usr/lib/*/xtables/*.so'); do
+  mkdir -p "$control$(dirname "$file")"
+  cp -L "$work/root$file" "$control$file"
+  chroot "$work/root" ldd "$file" | grep -oE '/[^ ]+' | while read -r library; do
     mkdir -p "$control$(dirname "$library")"
-    cp -nL "$work/root$library" "$control$library"
+    [ -e "$control$library" ] || cp -L "$work/root$library" "$control$library"
   done
 done
 image "$(name_of kube-apiserver)" "$control"

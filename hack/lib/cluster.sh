@@ -20,6 +20,11 @@ cluster_ensure() {
     cluster_create
     return
   fi
+  source_images
+  if [ "$(docker inspect -f '{{.Config.Image}}' "$actual")" != "$node_image" ]; then
+    say "  note: the node was made from an older image; hack/down and hack/up take the new one"
+  fi
+  [ -s "$KUBECONFIG" ] || kind export kubeconfig --name "$CLUSTER" --kubeconfig "$KUBECONFIG"
   state=$(docker inspect -f '{{.State.Status}}' "$actual")
   if [ "$state" != running ]; then
     say "  the node is $state: starting it again"

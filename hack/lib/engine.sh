@@ -56,7 +56,7 @@ engine_start() {
     arguments+=(--add-runtime "reduced=$ENGINE/runc-without-sys-resource" --default-runtime reduced)
   fi
   # A session of its own and no descriptor of this shell (the lock among them): it outlives whoever ran hack/up.
-  setsid nohup dockerd "${arguments[@]}" </dev/null >"$ENGINE/dockerd.log" 2>&1 3>&- 4>&- 9>&- &
+  setsid nohup dockerd "${arguments[@]}" </dev/null >"$ENGINE/dockerd.log" 2>&1 3>&- 4>&- 8>&- 9>&- &
   engine_pid=$!
   if ! wait_for 90 "the Docker engine" engine_started || ! engine_answers; then
     tail -n 15 "$ENGINE/dockerd.log" | cut -c1-220 >&4

@@ -13,6 +13,7 @@ image_ensure() {
   if node_has_image "tidegate/$name:$image_tag"; then
     return
   fi
+  lock_cache
   if [ ! -f "$archive" ]; then
     say "  building tidegate/$name"
     mkdir -p "$CACHE/images"
@@ -20,7 +21,10 @@ image_ensure() {
     docker save -o "$archive.part" "tidegate/$name:$image_tag"
     find "$CACHE/images" -name "$name-*.tar" -delete
     mv "$archive.part" "$archive"
+    # On our own engine nobody needs the layers of build stages and of older images.
+    ! engine_is_ours || docker image prune -f
   fi
+  unlock_cache
   say "  loading tidegate/$name:$image_tag into the node"
   kind load image-archive "$archive" --name "$CLUSTER"
   node_has_image "tidegate/$name:$image_tag"

@@ -1,4 +1,4 @@
-# What hack/up needs, checked before it begins. Sourced, not run.
+# What hack/up needs, checked before it begins: preflight STEP... Sourced, not run.
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # set by the files beside this one
 
@@ -23,6 +23,8 @@ preflight() {
         fail "$place has $free GiB free, $DISK_NEEDED_GIB are needed" "free some, or set TIDEGATE_CACHE and TIDEGATE_STATE to another disk"
       fi
     done
-    ports_check
+    case " $* " in
+      *" cluster "*) ports_check ;;
+    esac
   fi
 }

@@ -91,8 +91,22 @@ digest_text() {
 take_lock() {
   exec 9>"$STATE/lock"
   if ! flock -n 9; then
-    fail "another hack/up or hack/down is at work on $STATE" "wait until it is done"
+    say "another hack/up or hack/down is at work: waiting for it to end (30 min at most)"
+    flock -w 1800 9 || fail "another hack/up or hack/down is still at work on $STATE" "look what it waits for; fuser $STATE/lock names it"
   fi
+}
+
+# One at a time puts things into the cache, which several clusters may share: lock_cache, look again, make, unlock_cache.
+lock_cache() {
+  exec 8>"$CACHE/lock"
+  if ! flock -n 8; then
+    say "  another run is making something for the cache: waiting for it"
+    flock 8
+  fi
+}
+
+unlock_cache() {
+  exec 8>&-
 }
 
 # remove_entries FOLDER NAME...: these entries of the folder, and the folder itself if nothing else is in it.

@@ -32,4 +32,4 @@ DISK_NEEDED_GIB=20
 
 # What hack/up and hack/test put into the two folders; hack/down removes these and nothing else that may be there.
 STATE_ENTRIES=(engine cluster secrets log test offline made-network kubeconfig lock)
-CACHE_ENTRIES=(bin tools go cargo debs maven offline images tmp)
+CACHE_ENTRIES=(bin tools go cargo debs maven offline images tmp lock)

@@ -30,11 +30,13 @@ offline_image() {
   if docker image inspect "$name" >/dev/null 2>&1; then
     return
   fi
+  lock_cache
   if [ ! -f "$archive" ]; then
     mkdir -p "$CACHE/offline"
     "$assemble" "$archive.part"
     mv "$archive.part" "$archive"
   fi
+  unlock_cache
   say "  importing $name"
   zstd -dcq "$archive" | docker import --change 'ENV container=docker' \
     --change 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]' - "$name-raw" >/dev/null

@@ -54,8 +54,8 @@ enum Missing {
     Consumes,
 }
 
-/// How long parts may take to end once the server has.
-const DRAIN: Duration = Duration::from_secs(25);
+/// How long parts may take to end once the server has. Together less than the half minute that Kubernetes gives.
+const DRAIN: Duration = Duration::from_secs(15);
 /// Connections of a process to its database.
 const CONNECTIONS: u32 = 16;
 

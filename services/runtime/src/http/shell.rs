@@ -74,7 +74,7 @@ pub struct Shell {
 /// How long new requests are still let in after the end has begun: until whoever balances load has heard of it.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long requests under way may take to finish.
-const DRAIN: Duration = Duration::from_secs(20);
+const DRAIN: Duration = Duration::from_secs(10);
 
 impl Shell {
     /// The service's routes with the shell around them.

@@ -47,7 +47,7 @@ fn service() -> Api {
     let router = Router::new()
         .route("/amounts/{id}", post(|Json(body): Json<Amount>| async move { body.amount }))
         .route("/framework", post(|body: axum::Json<Value>| async move { body.0.to_string() }))
-        .route("/slow", get(|| std::future::pending::<()>()))
+        .route("/slow", get(std::future::pending::<()>))
         .route("/trace", get(|trace: TraceContext| async move { trace.to_string() }));
     Api { router, openapi: None }
 }

@@ -11,7 +11,10 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord, Producer},
 };
 use tidegate_settings::binding::KafkaConnection;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::{
+    runtime::Handle,
+    task::{JoinError, spawn_blocking},
+};
 
 use super::{
     RelayConfig, SHARDS,
@@ -42,7 +45,8 @@ fn on(doing: &'static str) -> impl Fn(KafkaError) -> PublishError {
 
 /// A shard's producer. Whoever opens a later one fences it.
 pub(super) struct Publisher {
-    producer: FutureProducer<Logged>,
+    /// None only while this is dropped.
+    producer: Option<FutureProducer<Logged>>,
     group: Arc<ConsumerGroupMetadata>,
     position_topic: String,
     shard: i16,
@@ -98,14 +102,15 @@ impl Publisher {
                 doing: "naming the group of positions",
                 source: KafkaError::Global(RDKafkaErrorCode::UnknownGroup),
             })?;
-            Ok((Self { producer, group: Arc::new(group), position_topic, shard }, position))
+            Ok((Self { producer: Some(producer), group: Arc::new(group), position_topic, shard }, position))
         })
         .await?
     }
 
     /// Publishes the rows and the position behind them: all of it, or nothing.
     pub(super) async fn publish(&self, rows: &[Row], position: &Position) -> Result<(), PublishError> {
-        self.producer.begin_transaction().map_err(on("beginning a transaction"))?;
+        let Some(producer) = self.producer.clone() else { return Err(on("producing")(KafkaError::Canceled)) };
+        producer.begin_transaction().map_err(on("beginning a transaction"))?;
         let mut deliveries = Vec::with_capacity(rows.len());
         for row in rows {
             let headers =
@@ -113,7 +118,7 @@ impl Publisher {
                     all.insert(Header { key, value: Some(value) })
                 });
             let record = FutureRecord::to(&row.topic).key(&row.record_key).payload(&row.payload).headers(headers);
-            let queued = self.producer.send_result(record).map_err(|(error, _)| on("queueing an event")(error))?;
+            let queued = producer.send_result(record).map_err(|(error, _)| on("queueing an event")(error))?;
             deliveries.push(queued);
         }
         for delivered in join_all(deliveries).await {
@@ -129,17 +134,22 @@ impl Publisher {
             element.set_offset(Offset::Offset(position.published)).map_err(on("naming the position"))?;
             element.set_metadata(position.batch.to_string());
         }
-        let (producer, group) = (self.producer.clone(), Arc::clone(&self.group));
+        let group = Arc::clone(&self.group);
         spawn_blocking(move || {
             producer.send_offsets_to_transaction(&offsets, &group, ANSWER).map_err(on("committing the position"))?;
             producer.commit_transaction(ANSWER).map_err(on("committing the transaction"))
         })
         .await?
     }
+}
 
-    /// Gives the producer up, open transaction and all. It may have to wait for its threads.
-    pub(super) fn close(self) {
-        drop(spawn_blocking(move || drop(self)));
+/// Gives the producer up, open transaction and all. It waits for threads of its own, which nobody else has to.
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        let producer = self.producer.take();
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || drop(producer));
+        }
     }
 }
 

@@ -55,7 +55,7 @@ impl RelayConfig {
             transactional_id_prefix: format!("kafka-publisher.{outbox}"),
             group: "kafka-publisher".into(),
             position_topic: position_topic.to_owned(),
-            batch_rows: 500,
+            batch_rows: 2000,
             batch_bytes: 4 * 1024 * 1024,
             sweep: Duration::from_secs(5),
             lease: Duration::from_secs(10),
@@ -239,9 +239,7 @@ impl Inner {
         let publishing = async {
             let owned = self.open(shard).await?;
             backoff.reset();
-            let (owned, ended) = self.publish_until_stop(shard, owned, news, shutdown).await;
-            owned.publisher.close();
-            ended
+            self.publish_until_stop(shard, owned, news, shutdown).await
         };
         tokio::select! {
             ended = publishing => ended,
@@ -284,17 +282,16 @@ impl Inner {
         mut owned: Owned,
         news: &mut watch::Receiver<u64>,
         shutdown: &Shutdown,
-    ) -> (Owned, Result<(), RelayError>) {
+    ) -> Result<(), RelayError> {
         let mut held_up = Backoff::new(Duration::from_millis(4), Duration::from_millis(100));
         loop {
             news.mark_unchanged();
-            let wait = match self.publish_ready(shard, &mut owned).await {
-                Ok(Waiting::Nothing) => {
+            let wait = match self.publish_ready(shard, &mut owned).await? {
+                Waiting::Nothing => {
                     held_up.reset();
                     self.config.sweep
                 }
-                Ok(Waiting::HeldUp) => held_up.next(),
-                Err(error) => return (owned, Err(error)),
+                Waiting::HeldUp => held_up.next(),
             };
             // Counted for as long as it lasts; given back too when this is dropped.
             let _held_up = (wait < self.config.sweep).then(|| Counted::on(&self.state.held_up));
@@ -306,7 +303,7 @@ impl Inner {
         }
         // What the last commands committed is published now, so that nobody has to wait for the next owner.
         let last = timeout(self.config.drain, self.publish_ready(shard, &mut owned)).await;
-        (owned, last.unwrap_or(Ok(Waiting::Nothing)).map(|_| ()))
+        last.unwrap_or(Ok(Waiting::Nothing)).map(|_| ())
     }
 
     /// Publishes all that may be published now.
@@ -316,7 +313,7 @@ impl Inner {
             let rows =
                 rows::ready(pool, shard, config.batch_rows, config.batch_bytes).await.map_err(on("reading events"))?;
             let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
-                let held_up = rows::held_up(pool, shard).await.map_err(on("looking for events"))?;
+                let held_up = rows::any(pool, shard).await.map_err(on("looking for events"))?;
                 return Ok(if held_up { Waiting::HeldUp } else { Waiting::Nothing });
             };
             let batch = Batch { first: first.key, last: last.key, last_created: last.created };

@@ -168,6 +168,25 @@ async fn a_late_commit_is_not_skipped_and_nothing_overtakes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_waits_for_somebody_elses_transaction_is_not_forgotten_when_that_ends() {
+    let (topic, database) = (Topic::create(3).await, Database::create(TABLES).await);
+    let relay = Running::start(config(&topic.name), &database.pool);
+    relay.owns_everything().await;
+    // The transaction writes no event, so nobody is told of its end; it comes at any moment of the relay's looking.
+    for round in 0..60 {
+        let mut older = database.pool.begin().await.unwrap();
+        sqlx::query("SELECT pg_current_xact_id()").execute(&mut *older).await.unwrap();
+        count_once(&database.pool, &topic.name, "alice").await;
+        tokio::time::sleep(Duration::from_micros(150 * round)).await;
+        older.rollback().await.unwrap();
+        eventually("the event is published", || async { relay.handle.stats().await.unwrap().unprocessed_events == 0 })
+            .await;
+    }
+    published_is_committed(&topic, &database.pool).await;
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_rolled_back_is_never_published() {
     let (topic, database) = (Topic::create(3).await, Database::create(TABLES).await);
     let relay = Running::start(config(&topic.name), &database.pool);

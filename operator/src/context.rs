@@ -10,6 +10,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use tidegate_crds::{EventPipeline, KafkaTopic};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
@@ -24,6 +25,29 @@ use crate::{
 /// The field manager of all that the operator applies.
 pub const MANAGER: &str = "tidegate";
 
+/// Stores that are being filled by their watches.
+///
+/// Not `Store::wait_until_ready` (kube 5.0): of several that wait for one store it wakes the last, and the others sleep for
+/// ever.
+#[derive(Clone, Debug, Default)]
+pub struct Filling(Vec<CancellationToken>);
+
+impl Filling {
+    /// One more store; its token is cancelled when it is filled.
+    pub fn store(&mut self) -> CancellationToken {
+        let filled = CancellationToken::new();
+        self.0.push(filled.clone());
+        filled
+    }
+
+    /// Waits until all are filled.
+    pub async fn done(&self) {
+        for filled in &self.0 {
+            filled.cancelled().await;
+        }
+    }
+}
+
 /// Everything that a reconciliation needs.
 pub struct Context {
     /// The API server.
@@ -32,6 +56,8 @@ pub struct Context {
     pub config: Arc<Config>,
     /// Kafka clusters by the name that resources use.
     pub connections: BTreeMap<String, Gateway>,
+    /// The stores below; nothing is decided before they are filled.
+    pub filling: Filling,
     /// All KafkaTopics.
     pub topics: Store<KafkaTopic>,
     /// All EventPipelines.
@@ -84,4 +110,27 @@ where
         "status": status,
     });
     api.patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(body)).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn everybody_who_waits_for_the_stores_is_woken() {
+        let mut filling = Filling::default();
+        let stores = [filling.store(), filling.store()];
+        let waiting: Vec<_> = (0..10)
+            .map(|_| {
+                let filling = filling.clone();
+                tokio::spawn(async move { filling.done().await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert!(waiting.iter().all(|task| !task.is_finished()));
+        stores.iter().for_each(CancellationToken::cancel);
+        for task in waiting {
+            task.await.unwrap();
+        }
+    }
 }

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, ConnectionConfig},
-    context::Context,
+    context::{Context, Filling},
     events::Events,
     gateway::Gateway,
     lag::{self, Readings},
@@ -99,11 +99,14 @@ pub async fn lead(
     let (pipelines, pipelines_writer) = reflector::store();
     let (topic_triggers, topic_requests) = mpsc::unbounded_channel();
     let (pipeline_triggers, pipeline_requests) = mpsc::unbounded_channel();
-    let (children, child_watches) = children(&client);
+    let mut filling = Filling::default();
+    let (topics_filled, pipelines_filled) = (filling.store(), filling.store());
+    let (children, child_watches) = children(&client, &mut filling);
     let context = Arc::new(Context {
         client: client.clone(),
         config,
         connections,
+        filling,
         topics: topics.clone(),
         pipelines: pipelines.clone(),
         children,
@@ -117,25 +120,27 @@ pub async fn lead(
     });
 
     let neighbours = context.clone();
-    let topic_events = watched(watcher(Api::all(client.clone()), watcher::Config::default()), topics_writer, true)
-        .inspect_ok(move |topic| neighbours::of_topic(&neighbours, topic))
-        .predicate_filter(meant, PredicateConfig::default());
+    let topic_events =
+        watched(watcher(Api::all(client.clone()), watcher::Config::default()), topics_writer, topics_filled, true)
+            .inspect_ok(move |topic| neighbours::of_topic(&neighbours, topic))
+            .predicate_filter(meant, PredicateConfig::default());
     let topic_controller = Controller::for_stream(topic_events, topics.clone())
         .with_config(controller::Config::default().concurrency(TOPICS_AT_ONCE))
         .reconcile_on(UnboundedReceiverStream::new(topic_requests))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(after(pipelines.clone(), topic::reconcile), topic::on_error, context.clone())
+        .run(topic::reconcile, topic::on_error, context.clone())
         .for_each(async |result| log(result));
 
     let neighbours = context.clone();
-    let pipeline_events = watched(watcher(Api::all(client), watcher::Config::default()), pipelines_writer, true)
-        .inspect_ok(move |pipeline| neighbours::of_pipeline(&neighbours, pipeline))
-        .predicate_filter(meant, PredicateConfig::default());
+    let pipeline_events =
+        watched(watcher(Api::all(client), watcher::Config::default()), pipelines_writer, pipelines_filled, true)
+            .inspect_ok(move |pipeline| neighbours::of_pipeline(&neighbours, pipeline))
+            .predicate_filter(meant, PredicateConfig::default());
     let pipeline_controller = Controller::for_stream(pipeline_events, pipelines)
         .with_config(controller::Config::default().concurrency(PIPELINES_AT_ONCE))
         .reconcile_on(UnboundedReceiverStream::new(pipeline_requests))
         .graceful_shutdown_on(stop.cancelled_owned())
-        .run(after(topics, pipeline::reconcile), pipeline::on_error, context.clone())
+        .run(pipeline::reconcile, pipeline::on_error, context.clone())
         .for_each(async |result| log(result));
 
     let watches = stream::iter(child_watches).for_each_concurrent(None, |watch| watch(context.clone()));
@@ -151,31 +156,34 @@ pub async fn lead(
 type Watch = Box<dyn FnOnce(Arc<Context>) -> BoxFuture<'static, ()> + Send>;
 
 /// Stores of what is made for pipelines, and the watches that fill them.
-fn children(client: &Client) -> (Children, Vec<Watch>) {
+fn children(client: &Client, filling: &mut Filling) -> (Children, Vec<Watch>) {
     let managed = || watcher::Config::default().labels(MANAGED);
     let (deployments, writer) = reflector::store();
-    let events = watched(watcher(Api::all(client.clone()), managed()), writer, false);
+    let events = watched(watcher(Api::all(client.clone()), managed()), writer, filling.store(), false);
     let mut watches: Vec<Watch> = vec![telling(events, |context, object: &_| {
         neighbours::of_child(context, Resource::meta(object));
     })];
-    let (service_accounts, watch) = metadata_child(client);
+    let (service_accounts, watch) = metadata_child(client, filling);
     watches.push(watch);
-    let (config_maps, watch) = metadata_child(client);
+    let (config_maps, watch) = metadata_child(client, filling);
     watches.push(watch);
-    let (services, watch) = metadata_child(client);
+    let (services, watch) = metadata_child(client, filling);
     watches.push(watch);
-    let (budgets, watch) = metadata_child(client);
+    let (budgets, watch) = metadata_child(client, filling);
     watches.push(watch);
     let (secrets, writer) = reflector::store::<PartialObjectMeta<Secret>>();
-    let events = watched(watcher(Api::all(client.clone()), watcher::Config::default()), writer, true);
+    let events = watched(watcher(Api::all(client.clone()), watcher::Config::default()), writer, filling.store(), true);
     watches.push(telling(events, neighbours::of_secret));
     (Children { deployments, service_accounts, config_maps, services, budgets, secrets }, watches)
 }
 
-fn metadata_child<K: Child + DeserializeOwned>(client: &Client) -> (Store<PartialObjectMeta<K>>, Watch) {
+fn metadata_child<K: Child + DeserializeOwned>(
+    client: &Client,
+    filling: &mut Filling,
+) -> (Store<PartialObjectMeta<K>>, Watch) {
     let (store, writer) = reflector::store::<PartialObjectMeta<K>>();
     let events = watcher(Api::all(client.clone()), watcher::Config::default().labels(MANAGED));
-    let watch = telling(watched(events, writer, true), |context, object: &PartialObjectMeta<K>| {
+    let watch = telling(watched(events, writer, filling.store(), true), |context, object: &PartialObjectMeta<K>| {
         neighbours::of_child(context, &object.metadata);
     });
     (store, watch)
@@ -202,6 +210,7 @@ fn telling<K: Send + 'static>(
 fn watched<K, W>(
     events: W,
     writer: Writer<K>,
+    filled: CancellationToken,
     lean: bool,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K, W>
 where
@@ -216,6 +225,11 @@ where
             }
         })
         .reflect(writer)
+        .inspect_ok(move |event| {
+            if matches!(event, watcher::Event::InitDone) {
+                filled.cancel();
+            }
+        })
         .touched_objects()
 }
 
@@ -226,28 +240,6 @@ fn meant<K: Resource>(object: &K) -> Option<u64> {
     (&meta.uid, meta.generation, &meta.annotations, &meta.finalizers, meta.deletion_timestamp.is_some())
         .hash(&mut hasher);
     Some(hasher.finish())
-}
-
-/// A reconciler that begins once a store that it reads is filled.
-fn after<K, O, F, Fut, T, E>(
-    store: Store<O>,
-    reconcile: F,
-) -> impl FnMut(Arc<K>, Arc<Context>) -> BoxFuture<'static, Result<T, E>>
-where
-    O: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-    F: Fn(Arc<K>, Arc<Context>) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, E>> + Send,
-    K: Send + Sync + 'static,
-{
-    move |object, context| {
-        let (store, reconcile) = (store.clone(), reconcile.clone());
-        async move {
-            // The writer lives as long as the leadership, and so does this.
-            let _ = store.wait_until_ready().await;
-            reconcile(object, context).await
-        }
-        .boxed()
-    }
 }
 
 fn log<K, E>(result: Result<(ObjectRef<K>, controller::Action), controller::Error<E, watcher::Error>>)

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     config::Config,
-    context::Context,
+    context::{Context, Filling},
     events::Events,
     gateway::Gateway,
     lag::Readings,
@@ -68,6 +68,7 @@ impl World {
             client,
             config: Arc::new(serde_json::from_value::<Config>(config).unwrap()),
             connections: BTreeMap::from([("main".to_owned(), gateway)]),
+            filling: Filling::default(),
             topics,
             pipelines,
             children: Children {

@@ -44,17 +44,6 @@ pub struct Children {
 }
 
 impl Children {
-    /// Waits until every store is filled.
-    pub async fn ready(&self) {
-        // A store fails to fill only when its watch is dropped, and then so is whoever waits.
-        let _ = self.deployments.wait_until_ready().await;
-        let _ = self.service_accounts.wait_until_ready().await;
-        let _ = self.config_maps.wait_until_ready().await;
-        let _ = self.services.wait_until_ready().await;
-        let _ = self.budgets.wait_until_ready().await;
-        let _ = self.secrets.wait_until_ready().await;
-    }
-
     /// The Deployment of a name.
     pub fn deployment(&self, namespace: &str, name: &str) -> Option<std::sync::Arc<Deployment>> {
         self.deployments.get(&ObjectRef::new(name).within(namespace))

@@ -86,8 +86,8 @@ impl PipelineError {
 /// # Errors
 /// What may pass by itself; [`on_error`] says when to try again.
 pub async fn reconcile(pipeline: Arc<EventPipeline>, context: Arc<Context>) -> Result<Action, PipelineError> {
+    context.filling.done().await;
     let started = Instant::now();
-    context.children.ready().await;
     let one = One { pipeline: &pipeline, context: &context, about: pipeline.object_ref(&()) };
     let mut result = one.reconcile().await;
     if let Err(error) = &result {

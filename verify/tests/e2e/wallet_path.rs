@@ -102,7 +102,7 @@ async fn what_may_not_be_is_refused_with_a_type_and_a_field_and_moves_nothing() 
         let (status, _) = problem(api.deposit(&ada, 900, &format!("{ada}-deposit")).await);
         assert_eq!(status, 422);
 
-        assert_eq!(api.get(&format!("wallets/{ada}")).await.unwrap()["balance"], "5.00");
+        read_model_shows(world, &ada, 2, "5.00").await;
         world.books_are_right().await;
     })
     .await;

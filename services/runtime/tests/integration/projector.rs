@@ -18,7 +18,10 @@ use tidegate_runtime::{
     shutdown::Shutdown,
     telemetry::Metrics,
 };
-use tidegate_settings::{Consumes, StartAt};
+use tidegate_settings::{
+    Consumes, StartAt,
+    binding::{KafkaConnection, KafkaSecurity},
+};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -101,11 +104,15 @@ fn config(topic: &str, group: &str) -> ConsumerConfig {
 
 impl Member {
     fn start(config: ConsumerConfig, pool: &PgPool, member: &str, trap: Trap) -> Self {
+        Self::start_at(kafka(), config, pool, member, trap)
+    }
+
+    fn start_at(kafka: KafkaConnection, config: ConsumerConfig, pool: &PgPool, member: &str, trap: Trap) -> Self {
         let (metrics, health) = (Metrics::default(), Arc::new(MemberHealth::default()));
         let handled = Arc::new(AtomicI64::new(0));
         let projector = Projector {
             config,
-            kafka: kafka(),
+            kafka,
             pool: pool.clone(),
             projection: WriteDown { member: member.into(), trap, handled: Arc::clone(&handled) },
             metrics: ConsumerMetrics::new(&metrics, Arc::clone(&health)),
@@ -360,6 +367,17 @@ async fn a_member_without_partitions_is_ready() {
     for member in members {
         member.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_brokers_a_member_is_alive_and_not_ready_and_stops_when_it_is_told_to() {
+    let database = Database::create(TABLES).await;
+    let nowhere = KafkaConnection { bootstrap_servers: "127.0.0.1:1".into(), security: KafkaSecurity::Plaintext };
+    let member = Member::start_at(nowhere, config("t", "g"), &database.pool, "a", Trap::None);
+    let turned = member.health.last_poll_age();
+    eventually("the loop turns", || async { member.health.last_poll_age() < turned }).await;
+    assert!(member.health.is_alive() && !member.health.has_joined() && !member.task.is_finished());
+    member.stop().await;
 }
 
 /// The part of a member in a process of its own, which hangs at a record of which it has written the rows.

@@ -33,7 +33,8 @@ impl Metrics {
     /// Adds a metric, and gives it back. The name is without the prefix, and a counter's without `_total`.
     pub fn register<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register(name, help, metric.clone());
+        // The encoder ends the sentence itself.
+        registry.register(name, help.trim_end_matches('.'), metric.clone());
         metric
     }
 

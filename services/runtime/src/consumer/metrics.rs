@@ -129,7 +129,7 @@ impl Collector for LastPoll {
         let age = ConstGauge::new(self.0.last_poll_age().as_secs_f64());
         let metric_encoder = encoder.encode_descriptor(
             "consumer_last_poll_age",
-            "Time since the consumer's loop turned.",
+            "Time since the consumer's loop turned",
             Some(&Unit::Seconds),
             age.metric_type(),
         )?;

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    busy::Busy,
     config::Config,
     events::Events,
     gateway::Gateway,
@@ -56,6 +57,8 @@ pub struct Context {
     pub config: Arc<Config>,
     /// Kafka clusters by the name that resources use.
     pub connections: BTreeMap<String, Gateway>,
+    /// Reconciliations that are under way.
+    pub busy: Busy,
     /// The stores below; nothing is decided before they are filled.
     pub filling: Filling,
     /// All KafkaTopics.

@@ -4,6 +4,7 @@
 
 pub mod backoff;
 pub mod batch;
+pub mod busy;
 pub mod conditions;
 pub mod config;
 pub mod context;

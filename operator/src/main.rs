@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// How long a leadership may take to finish what it is doing when the process is told to stop.
-const FINISH: Duration = Duration::from_secs(10);
+const FINISH: Duration = Duration::from_secs(5);
 
 /// What is logged unless RUST_LOG says otherwise.
 const LOG: &str = "info,krafka=warn";

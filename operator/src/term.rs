@@ -27,6 +27,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    busy::Busy,
     config::{Config, ConnectionConfig},
     context::{Context, Filling},
     events::Events,
@@ -106,6 +107,7 @@ pub async fn lead(
         client: client.clone(),
         config,
         connections,
+        busy: Busy::default(),
         filling,
         topics: topics.clone(),
         pipelines: pipelines.clone(),
@@ -127,7 +129,6 @@ pub async fn lead(
     let topic_controller = Controller::for_stream(topic_events, topics.clone())
         .with_config(controller::Config::default().concurrency(TOPICS_AT_ONCE))
         .reconcile_on(UnboundedReceiverStream::new(topic_requests))
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(topic::reconcile, topic::on_error, context.clone())
         .for_each(async |result| log(result));
 
@@ -139,7 +140,6 @@ pub async fn lead(
     let pipeline_controller = Controller::for_stream(pipeline_events, pipelines)
         .with_config(controller::Config::default().concurrency(PIPELINES_AT_ONCE))
         .reconcile_on(UnboundedReceiverStream::new(pipeline_requests))
-        .graceful_shutdown_on(stop.cancelled_owned())
         .run(pipeline::reconcile, pipeline::on_error, context.clone())
         .for_each(async |result| log(result));
 
@@ -147,6 +147,7 @@ pub async fn lead(
     tokio::select! {
         _ = futures::future::join(topic_controller, pipeline_controller) => {}
         () = watches => {}
+        () = async { stop.cancelled().await; context.busy.idle().await } => {}
         () = drift::run(context.clone()) => {}
         () = lag::run(context.clone()) => {}
     }

@@ -22,6 +22,7 @@ use tidegate_kafka::twin::Twin;
 use tokio::sync::mpsc;
 
 use crate::{
+    busy::Busy,
     config::Config,
     context::{Context, Filling},
     events::Events,
@@ -68,6 +69,7 @@ impl World {
             client,
             config: Arc::new(serde_json::from_value::<Config>(config).unwrap()),
             connections: BTreeMap::from([("main".to_owned(), gateway)]),
+            busy: Busy::default(),
             filling: Filling::default(),
             topics,
             pipelines,

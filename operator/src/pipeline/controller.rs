@@ -87,6 +87,7 @@ impl PipelineError {
 /// What may pass by itself; [`on_error`] says when to try again.
 pub async fn reconcile(pipeline: Arc<EventPipeline>, context: Arc<Context>) -> Result<Action, PipelineError> {
     context.filling.done().await;
+    let _busy = context.busy.enter();
     let started = Instant::now();
     let one = One { pipeline: &pipeline, context: &context, about: pipeline.object_ref(&()) };
     let mut result = one.reconcile().await;

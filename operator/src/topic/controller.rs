@@ -40,6 +40,7 @@ const SOON: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration:
 /// What may pass by itself; [`on_error`] says when to try again.
 pub async fn reconcile(topic: Arc<KafkaTopic>, context: Arc<Context>) -> Result<Action, TopicError> {
     context.filling.done().await;
+    let _busy = context.busy.enter();
     let started = Instant::now();
     let one = One { topic: &topic, context: &context, about: topic.object_ref(&()) };
     let result = one.reconcile().await;

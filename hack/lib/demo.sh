@@ -57,7 +57,7 @@ demo_show() {
     for name in till savings tips; do
       curl -sf --max-time 10 "$WALLET/wallets/demo-$name" | jq -r '"  \(.walletId)  \(.balance) \(.currency)  version \(.version)"'
     done
-    echo "Records on wallet-events: $(topic_records wallet-events)"
+    echo "On the topic wallet-events: $(topic_records wallet-events) records, markers of transactions included"
     echo "Lag, in records:"
     k -n wallet get eventpipeline wallet -o json |
       jq -r '.status.processors[]? | select(.group) | "  \(.group)  \(.lagRecords)"' | column -t | sed 's/^/  /'
@@ -66,8 +66,10 @@ demo_show() {
 Try next:
   eval "$(hack/env)"                                          # kubectl, Kafka, PostgreSQL and the wallet from this shell
   curl -s $TIDEGATE_WALLET_URL/wallets/demo-till/events | jq  # what happened, from the event store
-  kubectl -n wallet patch kafkatopic wallet-events --type merge -p '{"spec":{"partitions":12}}'
   kubectl -n kafka exec kafka-0 -- kafka-tool topics --describe --topic wallet-events
+  kubectl -n kafka exec kafka-0 -- kafka-tool configs --alter --entity-type topics --entity-name wallet-events \
+    --add-config retention.ms=86400000                        # behind the operator's back: reverted within a minute,
+  kubectl -n wallet get events                                # and told here
   hack/load wallet --wallets 1000 --operations 20000 --workers 20
   hack/test                                                   # every check, on this cluster
   hack/down                                                   # removes it

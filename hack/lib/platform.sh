@@ -52,9 +52,22 @@ pipelines_ensure() {
 }
 
 pipelines_ready() {
+  local service
   condition wallet kafkatopic 120
+  for service in "${SERVICES[@]}"; do
+    wait_for 120 "$service's pods to be those of the installed version" runs_installed "$service"
+  done
   condition wallet eventpipeline 240
   wait_for 60 "the wallet's HTTP API" curl -sf --max-time 2 http://127.0.0.1:30080/readyz
+}
+
+# A new operator has yet to roll the pods whose image it brings: until it has, a pipeline that is Ready is the old one.
+runs_installed() {
+  local tag
+  tag=$(helm get values tidegate --kube-context "$CONTEXT" --namespace tidegate-system -o json | jq -r ".images.$1.tag")
+  k -n "$1" get deployments -l "app.kubernetes.io/name=$1" -o json | jq -e --arg image "tidegate/$1:$tag" '(.items | length) > 0
+    and all(.items[]; .spec.template.spec.containers[0].image == $image and .status.observedGeneration == .metadata.generation
+      and .status.updatedReplicas == .spec.replicas and .status.readyReplicas == .spec.replicas and .status.replicas == .spec.replicas)'
 }
 
 # condition NAMESPACE KIND SECONDS: until each resource of the kind is Ready for its newest generation; tells why one is not.

@@ -122,6 +122,16 @@ engine_stop() {
   done
   engine_unmount
   engine_unlink
+  node_forget_groups
+}
+
+# The control groups of a node that was killed: nobody else removes them.
+node_forget_groups() {
+  local id
+  id=$(cat "$STATE/cluster/id" 2>/dev/null || true)
+  if [ "${#id}" -eq 64 ]; then
+    find /sys/fs/cgroup -depth -type d -path "*/$id*" -exec rmdir {} + 2>/dev/null || true
+  fi
 }
 
 # The bridge of kind's network, when the engine was not there to remove it.

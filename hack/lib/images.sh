@@ -31,5 +31,5 @@ image_ensure() {
 }
 
 node_has_image() {
-  docker exec "$NODE" ctr -n k8s.io images ls -q "name==docker.io/$1" | grep -q .
+  docker exec "$NODE" ctr -n k8s.io images ls -q | grep -E "(^|/)$1\$" >/dev/null
 }

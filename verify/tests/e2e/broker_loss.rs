@@ -19,6 +19,7 @@ async fn a_broker_is_killed_under_load_and_nothing_is_lost() {
         world.load_has_committed(&load, after_the_loss + 500).await;
 
         world.load_ends_without_a_loss(load).await;
+        world.the_way_to_kafka_is_healthy().await;
 
         // The operator sees it too: everything Ready, and nothing left to read.
         eventually("the wallet's status shows no lag", LATER, async || {

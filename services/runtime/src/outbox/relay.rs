@@ -189,16 +189,17 @@ impl Inner {
 
     /// A shard, for as long as the process runs: waits for the lease, publishes while it has it.
     async fn shard(&self, shard: i16, mut news: watch::Receiver<u64>, shutdown: Shutdown) {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-        let mut in_trouble = false;
+        let mut recovery = Recovery::new(&self.state);
         while !shutdown.has_begun() {
             let claimed = lease::claim(&self.pool, shard, self.owner, self.config.lease).await;
             let ended = match claimed {
                 Ok(true) => {
                     let _owned = Counted::on(&self.state.owned);
-                    self.own(shard, &mut news, &shutdown, &mut backoff).await
+                    self.own(shard, &mut news, &shutdown, &mut recovery).await
                 }
                 Ok(false) => {
+                    // Somebody else publishes it, so its trouble is not this process's any more.
+                    recovery.works();
                     shutdown.or(sleep(self.config.lease / 5)).await;
                     continue;
                 }
@@ -206,21 +207,14 @@ impl Inner {
             };
             if let Err(error) = &ended {
                 self.state.failures.inc();
-                let wait = backoff.next();
+                let wait = recovery.failed();
                 tracing::warn!(
                     shard,
                     error = chain(error),
                     wait_seconds = wait.as_secs_f64(),
                     "publishing a shard failed"
                 );
-                if !in_trouble {
-                    self.state.in_trouble.fetch_add(1, Ordering::Relaxed);
-                }
-                in_trouble = true;
                 shutdown.or(sleep(wait)).await;
-            } else if in_trouble {
-                self.state.in_trouble.fetch_sub(1, Ordering::Relaxed);
-                in_trouble = false;
             }
         }
         if let Err(error) = lease::release(&self.pool, shard, self.owner).await {
@@ -234,12 +228,11 @@ impl Inner {
         shard: i16,
         news: &mut watch::Receiver<u64>,
         shutdown: &Shutdown,
-        backoff: &mut Backoff,
+        recovery: &mut Recovery<'_>,
     ) -> Result<(), RelayError> {
         let publishing = async {
             let owned = self.open(shard).await?;
-            backoff.reset();
-            self.publish_until_stop(shard, owned, news, shutdown).await
+            self.publish_until_stop(shard, owned, news, shutdown, recovery).await
         };
         tokio::select! {
             ended = publishing => ended,
@@ -282,6 +275,7 @@ impl Inner {
         mut owned: Owned,
         news: &mut watch::Receiver<u64>,
         shutdown: &Shutdown,
+        recovery: &mut Recovery<'_>,
     ) -> Result<(), RelayError> {
         let mut held_up = Backoff::new(Duration::from_millis(4), Duration::from_millis(100));
         loop {
@@ -293,6 +287,7 @@ impl Inner {
                 }
                 Waiting::HeldUp => held_up.next(),
             };
+            recovery.works();
             // Counted for as long as it lasts; given back too when this is dropped.
             let _held_up = (wait < self.config.sweep).then(|| Counted::on(&self.state.held_up));
             tokio::select! {
@@ -329,6 +324,29 @@ impl Inner {
     }
 }
 
+/// How a shard copes with failures: what to wait before the next try, and whether it is in trouble, which lasts until publishing works.
+struct Recovery<'a> {
+    state: &'a RelayState,
+    backoff: Backoff,
+    trouble: Option<Counted<'a>>,
+}
+
+impl<'a> Recovery<'a> {
+    fn new(state: &'a RelayState) -> Self {
+        Self { state, backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)), trouble: None }
+    }
+
+    fn failed(&mut self) -> Duration {
+        self.trouble.get_or_insert_with(|| Counted::on(&self.state.in_trouble));
+        self.backoff.next()
+    }
+
+    fn works(&mut self) {
+        self.trouble = None;
+        self.backoff.reset();
+    }
+}
+
 /// One more on a gauge, for as long as it lives.
 struct Counted<'a>(&'a Gauge);
 
@@ -356,4 +374,23 @@ enum Waiting {
 fn age(row: &Row) -> f64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as f64;
     ((now - row.created as f64) / 1e6).max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_is_counted_once_a_shard_and_is_over_when_publishing_works() {
+        let state = RelayState::new(&Metrics::default());
+        let (mut one, mut other) = (Recovery::new(&state), Recovery::new(&state));
+        one.failed();
+        one.failed();
+        other.failed();
+        assert_eq!(state.in_trouble.get(), 2);
+        one.works();
+        assert_eq!(state.in_trouble.get(), 1);
+        drop(other);
+        assert_eq!(state.in_trouble.get(), 0);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
@@ -50,7 +50,7 @@ impl RelayHandle {
             unprocessed_events: row.try_get("unprocessed")?,
             lag_ms: row.try_get("lag_ms")?,
             is_running: self.state.running.load(Ordering::Relaxed),
-            connected: owned == i64::from(SHARDS) && self.state.in_trouble.load(Ordering::Relaxed) == 0,
+            connected: owned == i64::from(SHARDS) && self.state.in_trouble.get() == 0,
         })
     }
 
@@ -74,7 +74,7 @@ impl RelayHandle {
 #[derive(Debug)]
 pub(super) struct RelayState {
     pub(super) running: AtomicBool,
-    pub(super) in_trouble: AtomicI64,
+    pub(super) in_trouble: Gauge,
     pub(super) owned: Gauge,
     pub(super) held_up: Gauge,
     pub(super) published: Counter,
@@ -91,7 +91,11 @@ impl RelayState {
         let seconds = || Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
         Self {
             running: AtomicBool::new(false),
-            in_trouble: AtomicI64::new(0),
+            in_trouble: metrics.register(
+                "outbox_shards_in_trouble",
+                "Shards that this process should publish and cannot.",
+                Gauge::default(),
+            ),
             owned: metrics.register("outbox_shards_owned", "Shards that this process publishes.", Gauge::default()),
             held_up: metrics.register(
                 "outbox_shards_held_up",

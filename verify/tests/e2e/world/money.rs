@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tidegate_verify::{
     acknowledged,
     invariants::check,
@@ -74,6 +75,20 @@ impl World {
         assert!(violations.is_empty(), "{} violations, such as {shown:#?}", violations.len());
         assert!(reading.lag.iter().all(|(_, unread)| *unread == 0), "lag: {:?}", reading.lag);
         reading
+    }
+
+    /// Waits until every process that takes commands says that its way to Kafka is healthy: trouble that is over is forgotten.
+    pub async fn the_way_to_kafka_is_healthy(&self) {
+        eventually("every pod of commands says that its way to Kafka is healthy", LATER, async || {
+            for pod in self.pods_of("wallet", "tidegate.dev/processor=commands").await.into_keys() {
+                let uri = format!("/api/v1/namespaces/wallet/pods/{pod}:8080/proxy/health/kafka");
+                let request = http::Request::get(&uri).body(vec![]).expect("a request can be built");
+                let health: Value = self.client.request(request).await.map_err(|error| format!("{pod}: {error}"))?;
+                ensure(health["status"] == "healthy", || format!("{pod}: {health}"))?;
+            }
+            Ok(())
+        })
+        .await;
     }
 
     /// How far the projections have come.

@@ -374,8 +374,15 @@ async fn without_brokers_a_member_is_alive_and_not_ready_and_stops_when_it_is_to
     let database = Database::create(TABLES).await;
     let nowhere = KafkaConnection { bootstrap_servers: "127.0.0.1:1".into(), security: KafkaSecurity::Plaintext };
     let member = Member::start_at(nowhere, config("t", "g"), &database.pool, "a", Trap::None);
-    let turned = member.health.last_poll_age();
-    eventually("the loop turns", || async { member.health.last_poll_age() < turned }).await;
+    // The age grows until the loop turns, so one that is less than the one before tells of a turn.
+    let mut before = Duration::ZERO;
+    eventually("the loop turns", || {
+        let age = member.health.last_poll_age();
+        let turned = age < before;
+        before = age;
+        async move { turned }
+    })
+    .await;
     assert!(member.health.is_alive() && !member.health.has_joined() && !member.task.is_finished());
     member.stop().await;
 }

@@ -212,7 +212,7 @@ impl Drop for Database {
 }
 
 /// Waits until it holds.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let begun = Instant::now();
     while !holds().await {
         assert!(begun.elapsed() < DEADLINE, "waited {} s, and still not: {what}", DEADLINE.as_secs());

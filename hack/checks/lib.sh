@@ -8,6 +8,8 @@ say() { echo "$*"; }
 fail() { printf '%s\n  -> %s\n' "$1" "$2" >&2; exit 1; }
 # shellcheck source=hack/lib/tools.sh
 . hack/lib/tools.sh
+# shellcheck source=hack/lib/cargo.sh
+. hack/lib/cargo.sh
 
 export CARGO_TARGET_DIR=$CACHE/cargo/dev
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
@@ -145,7 +147,8 @@ need_rust() {
     echo "cargo is missing: install Rust from https://rustup.rs (rust-toolchain.toml names the version) and run hack/test again" >&2
     return 1
   fi
-  need cc gcc && need c++ g++ && need make make && need perl perl && need pkg-config pkg-config && need jq jq
+  need cc gcc && need c++ g++ && need make make && need perl perl && need pkg-config pkg-config && need jq jq || return 1
+  cargo_folder "$CACHE/cargo/dev" dev
 }
 
 need_cargo_deny() {

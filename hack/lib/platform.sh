@@ -10,7 +10,8 @@ binaries_ensure() {
   for service in "${SERVICES[@]}"; do
     packages+=(-p "tidegate-$service")
   done
-  CARGO_TARGET_DIR=$CACHE/cargo/release cargo build --release --locked "${packages[@]}"
+  cargo_folder "$CACHE/cargo/release" release
+  cargo build --release --locked "${packages[@]}"
 }
 
 # binary_image NAME: tidegate/NAME from the binary tidegate-NAME; sets image_tag.

@@ -151,6 +151,8 @@ fn settings(pipeline: &EventPipeline, processor: &Processor) -> Settings {
         run: processor.run.clone(),
         produces: processor.produces.clone().unwrap_or_default(),
         consumes: processor.consumes.clone(),
+        retry: None,
+        dead_letter: None,
         http: processor.http.clone().unwrap_or(Http { port: DEFAULT_PORT, auth: Auth::None }),
     }
 }

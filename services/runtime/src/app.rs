@@ -67,6 +67,7 @@ where
 {
     let arguments = Arguments::parse();
     telemetry::start_log();
+    crate::arm_crash_points();
     let ran = tidegate_settings::resolve(program.service, arguments.settings.as_deref())
         .map_err(StartError::from)
         .and_then(|resolved| {

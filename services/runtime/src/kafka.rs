@@ -2,9 +2,41 @@
 
 use rdkafka::{ClientConfig, ClientContext, config::RDKafkaLogLevel, error::KafkaError};
 use tidegate_settings::binding::{KafkaConnection, KafkaSecurity};
+use tokio::sync::watch;
 
 /// Largest record that is produced: 10 MiB of value, and room for its key and headers.
 pub const MAX_RECORD_BYTES: usize = 10 * 1024 * 1024 + 64 * 1024;
+
+/// How to reach Kafka, as it is now: mounted certificates and passwords change while a process runs, and librdkafka reads them once. Who
+/// holds clients waits for [`Brokers::changed`], drains them, and makes them anew.
+#[derive(Clone, Debug)]
+pub struct Brokers(watch::Receiver<KafkaConnection>);
+
+impl Brokers {
+    /// What a watcher of the mounted files tells.
+    pub fn watched(connections: watch::Receiver<KafkaConnection>) -> Self {
+        Self(connections)
+    }
+
+    /// The connection as it is now. Marks it as seen.
+    pub fn now(&mut self) -> KafkaConnection {
+        self.0.borrow_and_update().clone()
+    }
+
+    /// Waits until it is another than [`Brokers::now`] returned last; for ever if it never changes.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A connection that never changes.
+impl From<KafkaConnection> for Brokers {
+    fn from(connection: KafkaConnection) -> Self {
+        Self(watch::channel(connection).1)
+    }
+}
 
 /// What every client needs.
 pub fn client(connection: &KafkaConnection, client_id: &str) -> ClientConfig {

@@ -6,6 +6,7 @@
 mod app;
 mod backoff;
 pub mod consumer;
+mod crash;
 pub mod database;
 pub mod http;
 pub mod kafka;
@@ -13,4 +14,6 @@ pub mod outbox;
 pub mod shutdown;
 pub mod telemetry;
 
+#[doc(hidden)]
+pub use crash::{__fail, arm_crash_points};
 pub use app::{App, Program, StartError, main};

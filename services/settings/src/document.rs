@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{DeadLetter, Retry};
+
 /// The version of the document that this build reads and writes.
 pub const SETTINGS_VERSION: u32 = 1;
 
@@ -28,6 +30,12 @@ pub struct Settings {
     /// What the process reads, and as which group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumes: Option<Consumes>,
+    /// How records that failed are tried again. Absent: as long as it takes, where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Where records go that cannot be handled. Absent: the partition stops at such a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<DeadLetter>,
     /// The HTTP port of the process, which serves health and metrics in every role.
     pub http: Http,
 }

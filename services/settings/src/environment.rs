@@ -68,6 +68,8 @@ pub fn resolve(service: &str, variable: impl Fn(&str) -> Option<String>) -> Resu
         run,
         produces,
         consumes,
+        retry: None,
+        dead_letter: None,
         http: Http { port, auth: Auth::None },
     };
     let client_id = client_id.unwrap_or_else(|| settings.identity.to_string());

@@ -7,6 +7,7 @@
 pub mod binding;
 mod document;
 pub mod environment;
+mod failure;
 mod load;
 mod resolve;
 
@@ -14,5 +15,6 @@ pub use document::{
     Auth, Binding, Consumes, Http, Identity, Overdraft, Publisher, Run, SETTINGS_VERSION, Settings, StartAt,
     WalletRole, WalletSettings,
 };
+pub use failure::{DeadLetter, NotASpan, Retry, RetryBackoff, RetryMode, Span};
 pub use load::{DEFAULT_PATH, LoadError, load, parse, render};
 pub use resolve::{ResolveError, Resolved, resolve};

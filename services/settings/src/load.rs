@@ -82,6 +82,8 @@ mod tests {
                 start_at: Some(StartAt::Earliest),
                 ordered: Some(true),
             }),
+            retry: None,
+            dead_letter: None,
             http: Http { port: 8080, auth: Auth::None },
         }
     }

@@ -1,0 +1,86 @@
+//! The reference: a bare transaction of Kafka, one after the other: 50 records and offsets.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use hdrhistogram::Histogram;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+use tidegate_runtime::kafka;
+
+use super::{Options, event, key, watcher::Watcher};
+use crate::{cluster::Cluster, report::microseconds};
+
+/// Records of a transaction.
+const RECORDS: u64 = 50;
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// Times from a transaction's beginning.
+pub struct Transactions {
+    /// Until its last record was seen by a reader of committed records.
+    pub visible: Histogram<u64>,
+    /// Until the commit returned.
+    pub committed: Histogram<u64>,
+}
+
+/// Runs transactions for one window.
+pub async fn run(cluster: &Cluster, topic: &str, group: &str, options: &Options) -> anyhow::Result<Transactions> {
+    let watcher = Watcher::start(cluster, topic).await?;
+    let mut producing = kafka::producer(&cluster.kafka()?, "tidegate-bench");
+    producing.set("transactional.id", group).set("transaction.timeout.ms", "10000").set("linger.ms", "1");
+    let mut reading = cluster.client();
+    reading.set("group.id", group);
+    let (topic, window) = (topic.to_owned(), options.window());
+    let transactions = tokio::task::spawn_blocking(move || {
+        let producer: BaseProducer = producing.create()?;
+        let reader: BaseConsumer = reading.create()?;
+        transact(&producer, &reader, &topic, window).context("a bare transaction")
+    })
+    .await??;
+    watcher.wait_for(transactions.len() as u64 * RECORDS, ANSWER).await?;
+    let mut last = vec![None; transactions.len()];
+    for (number, at) in watcher.finish().await? {
+        let seen = last.get_mut((number / RECORDS) as usize).context("a record of no transaction was seen")?;
+        *seen = Some(at);
+    }
+    let warm = transactions.first().context("no transaction was made")?.0 + options.warm_up();
+    let mut times = Transactions { visible: microseconds(), committed: microseconds() };
+    for ((begun, committed), seen) in transactions.into_iter().zip(last).filter(|((begun, _), _)| *begun >= warm) {
+        let seen = seen.context("a transaction was never seen")?;
+        times.visible.saturating_record((seen - begun).as_micros() as u64);
+        times.committed.saturating_record((committed - begun).as_micros() as u64);
+    }
+    ensure!(times.visible.len() >= 20, "{} transactions are too few to speak of", times.visible.len());
+    Ok(times)
+}
+
+/// When each transaction began, and when its commit returned.
+fn transact(
+    producer: &BaseProducer,
+    reader: &BaseConsumer,
+    topic: &str,
+    window: Duration,
+) -> anyhow::Result<Vec<(Instant, Instant)>> {
+    producer.init_transactions(ANSWER)?;
+    let group = reader.group_metadata().context("there is no group")?;
+    let ends = Instant::now() + window;
+    let mut times = Vec::new();
+    while Instant::now() < ends {
+        let begun = Instant::now();
+        producer.begin_transaction()?;
+        let first = times.len() as u64 * RECORDS;
+        for number in first..first + RECORDS {
+            let (key, payload) = (key(number), event(number));
+            producer.send(BaseRecord::to(topic).key(&key).payload(&payload)).map_err(|(error, _)| error)?;
+        }
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(topic, 0, Offset::Offset((first + RECORDS) as i64))?;
+        producer.send_offsets_to_transaction(&offsets, &group, ANSWER)?;
+        producer.commit_transaction(ANSWER)?;
+        times.push((begun, Instant::now()));
+    }
+    Ok(times)
+}

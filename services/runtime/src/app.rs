@@ -5,13 +5,13 @@ use std::{
     future::Future,
     path::PathBuf,
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use clap::Parser;
 use sqlx::{PgPool, migrate::Migrator};
-use tidegate_settings::{Resolved, Settings, binding::KafkaConnection};
+use tidegate_settings::{Resolved, Settings};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -19,7 +19,10 @@ use crate::{
     consumer::{ConsumerConfig, ConsumerMetrics, MemberHealth, Projection, Projector},
     database::{self, DatabaseError},
     http::{Api, Check, Health, Shell},
+    kafka::Brokers,
     outbox::{Relay, RelayConfig, RelayHandle},
+    producer::Producer,
+    rotation::Rotation,
     shutdown::Shutdown,
     telemetry::{self, Metrics},
 };
@@ -56,6 +59,8 @@ enum Missing {
 
 /// How long parts may take to end once the server has. Together less than the half minute that Kubernetes gives.
 const DRAIN: Duration = Duration::from_secs(15);
+/// How long records under way may take to be acknowledged after that.
+const FLUSH: Duration = Duration::from_secs(3);
 /// Connections of a process to its database.
 const CONNECTIONS: u32 = 16;
 
@@ -106,6 +111,8 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 pub struct App {
     program: Program,
     resolved: Resolved,
+    brokers: Option<Brokers>,
+    producer: OnceLock<Producer>,
     metrics: Metrics,
     health: Health,
     shutdown: Shutdown,
@@ -116,23 +123,40 @@ pub struct App {
 }
 
 impl App {
-    /// An app of those settings. For `main` there is [`main`].
+    /// An app of those settings, inside a runtime. For `main` there is [`main`].
     pub fn new(program: Program, resolved: Resolved) -> Self {
         for warning in &resolved.warnings {
             tracing::warn!("{warning}");
         }
         let identity = resolved.settings.identity.to_string();
         tracing::info!(service = program.service, version = program.version, instance = identity, "starting");
-        Self {
+        let mut app = Self {
             program,
             resolved,
+            brokers: None,
+            producer: OnceLock::new(),
             metrics: Metrics::default(),
             health: Health::default(),
             shutdown: Shutdown::new(),
             background: Shutdown::new(),
             tasks: TaskTracker::new(),
             failure: Arc::default(),
-        }
+        };
+        app.brokers = app.watched_brokers();
+        app
+    }
+
+    /// How to reach Kafka; watched where it is mounted, and fixed where it comes from the environment.
+    fn watched_brokers(&self) -> Option<Brokers> {
+        let connection = self.resolved.kafka.clone()?;
+        let Some(binding) = &self.resolved.settings.kafka else { return Some(connection.into()) };
+        let (brokers, rotation) = Rotation::new(binding.path.clone().into(), connection, &self.metrics);
+        let shutdown = self.background.clone();
+        self.spawn("watching the binding of Kafka", async move {
+            rotation.run(shutdown).await;
+            Ok(())
+        });
+        Some(brokers)
     }
 
     /// The settings.
@@ -155,9 +179,18 @@ impl App {
         &self.shutdown
     }
 
-    /// How to reach Kafka; an error when the settings name none.
-    pub fn kafka(&self) -> Result<&KafkaConnection, StartError> {
-        Ok(self.resolved.kafka.as_ref().ok_or(Missing::Kafka)?)
+    /// How to reach Kafka, now and after passwords or certificates have changed; an error when the settings name none.
+    pub fn kafka(&self) -> Result<Brokers, StartError> {
+        Ok(self.brokers.clone().ok_or(Missing::Kafka)?)
+    }
+
+    /// The process's producer, which all its parts share; an error when the settings name no Kafka.
+    pub fn producer(&self) -> Result<Producer, StartError> {
+        if let Some(producer) = self.producer.get() {
+            return Ok(producer.clone());
+        }
+        let producer = Producer::new(self.kafka()?, &self.resolved.client_id, &self.metrics)?;
+        Ok(self.producer.get_or_init(|| producer).clone())
     }
 
     /// Whether the settings name a Kafka.
@@ -180,7 +213,7 @@ impl App {
         let topic = self.settings().produces.first().ok_or(Missing::Produces)?;
         let config =
             RelayConfig::new(&self.resolved.client_id, &format!("{}.{}", identity.namespace, identity.pipeline), topic);
-        let (handle, relay) = Relay::new(config, self.kafka()?.clone(), pool, &self.metrics);
+        let (handle, relay) = Relay::new(config, self.kafka()?, pool, &self.metrics);
         let shutdown = self.background.clone();
         self.spawn("outbox relay", async move {
             relay.run(shutdown).await;
@@ -196,7 +229,7 @@ impl App {
         let metrics = ConsumerMetrics::new(&self.metrics, Arc::clone(&health));
         let projector = Projector {
             config: ConsumerConfig::new(&self.resolved.client_id, consumes),
-            kafka: self.kafka()?.clone(),
+            kafka: self.kafka()?.now(),
             pool,
             projection,
             metrics,
@@ -244,6 +277,11 @@ impl App {
         self.tasks.close();
         if timeout(DRAIN, self.tasks.wait()).await.is_err() {
             tracing::error!(seconds = DRAIN.as_secs(), "parts that did not end in time are cut off");
+        }
+        if let Some(producer) = self.producer.get()
+            && timeout(FLUSH, producer.flush()).await.is_err()
+        {
+            tracing::error!(seconds = FLUSH.as_secs(), "records that brokers did not acknowledge in time are given up");
         }
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         match failure {

@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    PgPool,
+    Connection, PgPool,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
@@ -14,6 +14,8 @@ use tokio::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long somebody waits for a connection of the pool.
 const ACQUIRE: Duration = Duration::from_secs(5);
+/// For how long a connection that lies in the pool is trusted to be there still.
+const TRUSTED: Duration = Duration::from_secs(1);
 
 /// After how long the server ends a transaction in which nothing happens: a process that is frozen must not keep its locks from the
 /// one that takes its place.
@@ -60,6 +62,20 @@ pub fn options(connection: &DatabaseConnection, application: &str) -> Result<PgC
     })
 }
 
+/// A pool that asks the server whether a connection is still there only if it has lain idle for a while: a question before each use
+/// would be a round trip more for every transaction, and an answer is no promise for the statement after it either. Whoever uses a
+/// pool copes with a connection that breaks.
+pub fn pool() -> PgPoolOptions {
+    PgPoolOptions::new().test_before_acquire(false).before_acquire(|connection, lain| {
+        Box::pin(async move {
+            if lain.idle_for > TRUSTED {
+                connection.ping().await?;
+            }
+            Ok(true)
+        })
+    })
+}
+
 /// Connects, waiting up to a minute for the database to answer.
 pub async fn connect(
     connection: &DatabaseConnection,
@@ -67,7 +83,7 @@ pub async fn connect(
     most_connections: u32,
 ) -> Result<PgPool, DatabaseError> {
     let options = options(connection, application)?;
-    let pool = PgPoolOptions::new().max_connections(most_connections).acquire_timeout(ACQUIRE);
+    let pool = pool().max_connections(most_connections).acquire_timeout(ACQUIRE);
     let deadline = Instant::now() + PATIENCE;
     let mut pause = Duration::from_millis(100);
     loop {

@@ -1,6 +1,6 @@
 //! librdkafka's configuration, the same for every client: how to reach the brokers, who one is, and how keys become partitions.
 
-use rdkafka::{ClientConfig, ClientContext, config::RDKafkaLogLevel, error::KafkaError};
+use rdkafka::{ClientConfig, ClientContext, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError};
 use tidegate_settings::binding::{KafkaConnection, KafkaSecurity};
 use tokio::sync::watch;
 
@@ -13,14 +13,19 @@ pub const MAX_RECORD_BYTES: usize = 10 * 1024 * 1024 + 64 * 1024;
 pub struct Brokers(watch::Receiver<KafkaConnection>);
 
 impl Brokers {
-    /// What a watcher of the mounted files tells.
-    pub fn watched(connections: watch::Receiver<KafkaConnection>) -> Self {
+    /// What a watcher of the mounted files tells: [`Rotation`](crate::rotation::Rotation).
+    pub(crate) fn watched(connections: watch::Receiver<KafkaConnection>) -> Self {
         Self(connections)
     }
 
     /// The connection as it is now. Marks it as seen.
     pub fn now(&mut self) -> KafkaConnection {
         self.0.borrow_and_update().clone()
+    }
+
+    /// Whether it is another than [`Brokers::now`] returned last.
+    pub fn has_changed(&self) -> bool {
+        self.0.has_changed().unwrap_or(false)
     }
 
     /// Waits until it is another than [`Brokers::now`] returned last; for ever if it never changes.
@@ -93,6 +98,8 @@ impl ClientContext for Logged {
         log_error(&error, reason);
     }
 }
+
+impl ConsumerContext for Logged {}
 
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {

@@ -220,10 +220,7 @@ mod tests {
         let retry = Retry::default();
         assert_eq!((retry.attempts(), retry.mode()), (5, RetryMode::Topic));
         let backoff = retry.backoff();
-        assert_eq!(
-            (backoff.initial().as_millis(), backoff.max().as_secs(), backoff.multiplier()),
-            (200, 30, 2)
-        );
+        assert_eq!((backoff.initial().as_millis(), backoff.max().as_secs(), backoff.multiplier()), (200, 30, 2));
         assert_eq!(retry.topic_of("ledger", "wallet-events"), "ledger.wallet-events.retry");
     }
 }

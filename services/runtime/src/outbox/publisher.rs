@@ -78,8 +78,8 @@ impl Publisher {
             let producer: FutureProducer<Logged> =
                 producing.create_with_context(Logged).map_err(on("configuring the producer"))?;
             producer.init_transactions(ANSWER).map_err(on("fencing the previous owner"))?;
-            let reader: BaseConsumer<Reader> =
-                reading.create_with_context(Reader).map_err(on("configuring the reader of positions"))?;
+            let reader: BaseConsumer<Logged> =
+                reading.create_with_context(Logged).map_err(on("configuring the reader of positions"))?;
             // Brokers take no offset for a partition that is not there.
             let metadata = reader
                 .fetch_metadata(Some(&position_topic), ANSWER)
@@ -152,18 +152,3 @@ impl Drop for Publisher {
         }
     }
 }
-
-/// The reader's log.
-struct Reader;
-
-impl rdkafka::ClientContext for Reader {
-    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
-        kafka::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        kafka::log_error(&error, reason);
-    }
-}
-
-impl rdkafka::consumer::ConsumerContext for Reader {}

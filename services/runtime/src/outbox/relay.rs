@@ -22,7 +22,7 @@ use super::{
     rows::{self, Row},
     stats::{RelayHandle, RelayState},
 };
-use crate::{app::chain, backoff::Backoff, shutdown::Shutdown, telemetry::Metrics};
+use crate::{app::chain, backoff::Backoff, kafka::Brokers, shutdown::Shutdown, telemetry::Metrics};
 
 /// How a relay publishes.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ pub struct Relay {
 
 struct Inner {
     config: RelayConfig,
-    kafka: KafkaConnection,
+    brokers: Brokers,
     pool: PgPool,
     state: Arc<RelayState>,
     owner: Uuid,
@@ -108,10 +108,15 @@ struct Inner {
 
 impl Relay {
     /// A relay of the outbox in that database, and how it is asked how it is.
-    pub fn new(config: RelayConfig, kafka: KafkaConnection, pool: PgPool, metrics: &Metrics) -> (RelayHandle, Self) {
+    pub fn new(
+        config: RelayConfig,
+        brokers: impl Into<Brokers>,
+        pool: PgPool,
+        metrics: &Metrics,
+    ) -> (RelayHandle, Self) {
         let state = Arc::new(RelayState::new(metrics));
         let handle = RelayHandle { pool: pool.clone(), state: Arc::clone(&state) };
-        let inner = Inner { config, kafka, pool, state, owner: Uuid::new_v4() };
+        let inner = Inner { config, brokers: brokers.into(), pool, state, owner: Uuid::new_v4() };
         (handle, Self { inner: Arc::new(inner) })
     }
 
@@ -190,12 +195,13 @@ impl Inner {
     /// A shard, for as long as the process runs: waits for the lease, publishes while it has it.
     async fn shard(&self, shard: i16, mut news: watch::Receiver<u64>, shutdown: Shutdown) {
         let mut recovery = Recovery::new(&self.state);
+        let mut brokers = self.brokers.clone();
         while !shutdown.has_begun() {
             let claimed = lease::claim(&self.pool, shard, self.owner, self.config.lease).await;
             let ended = match claimed {
                 Ok(true) => {
                     let _owned = Counted::on(&self.state.owned);
-                    self.own(shard, &mut news, &shutdown, &mut recovery).await
+                    self.own(shard, &mut brokers, &mut news, &shutdown, &mut recovery).await
                 }
                 Ok(false) => {
                     // Somebody else publishes it, so its trouble is not this process's any more.
@@ -214,7 +220,9 @@ impl Inner {
                     wait_seconds = wait.as_secs_f64(),
                     "publishing a shard failed"
                 );
-                shutdown.or(sleep(wait)).await;
+                // Another password may be what helps.
+                let changed = async { drop(timeout(wait, brokers.changed()).await) };
+                shutdown.or(changed).await;
             }
         }
         if let Err(error) = lease::release(&self.pool, shard, self.owner).await {
@@ -226,13 +234,19 @@ impl Inner {
     async fn own(
         &self,
         shard: i16,
+        brokers: &mut Brokers,
         news: &mut watch::Receiver<u64>,
         shutdown: &Shutdown,
         recovery: &mut Recovery<'_>,
     ) -> Result<(), RelayError> {
         let publishing = async {
-            let owned = self.open(shard).await?;
-            self.publish_until_stop(shard, owned, news, shutdown, recovery).await
+            loop {
+                let owned = self.open(shard, &brokers.now()).await?;
+                match self.publish_until(shard, owned, brokers, news, shutdown, recovery).await? {
+                    Until::Stop => return Ok(()),
+                    Until::BrokersChanged => {}
+                }
+            }
         };
         tokio::select! {
             ended = publishing => ended,
@@ -255,8 +269,8 @@ impl Inner {
     }
 
     /// Fences the previous owner, and deletes what it published but did not delete.
-    async fn open(&self, shard: i16) -> Result<Owned, RelayError> {
-        let (publisher, position) = Publisher::open(&self.config, &self.kafka, shard).await?;
+    async fn open(&self, shard: i16, kafka: &KafkaConnection) -> Result<Owned, RelayError> {
+        let (publisher, position) = Publisher::open(&self.config, kafka, shard).await?;
         self.state.takeovers.inc();
         if let Some(Position { batch, .. }) = &position
             && rows::is_there(&self.pool, shard, batch).await.map_err(on("looking for the last batch"))?
@@ -269,18 +283,19 @@ impl Inner {
         Ok(Owned { publisher, published })
     }
 
-    async fn publish_until_stop(
+    async fn publish_until(
         &self,
         shard: i16,
         mut owned: Owned,
+        brokers: &mut Brokers,
         news: &mut watch::Receiver<u64>,
         shutdown: &Shutdown,
         recovery: &mut Recovery<'_>,
-    ) -> Result<(), RelayError> {
+    ) -> Result<Until, RelayError> {
         let mut held_up = Backoff::new(Duration::from_millis(4), Duration::from_millis(100));
         loop {
             news.mark_unchanged();
-            let wait = match self.publish_ready(shard, &mut owned).await? {
+            let wait = match self.publish_ready(shard, &mut owned, brokers).await? {
                 Waiting::Nothing => {
                     held_up.reset();
                     self.config.sweep
@@ -293,18 +308,22 @@ impl Inner {
             tokio::select! {
                 biased;
                 () = shutdown.begun() => break,
+                () = brokers.changed() => return Ok(Until::BrokersChanged),
                 _ = timeout(wait, news.changed()) => {}
+            }
+            if brokers.has_changed() {
+                return Ok(Until::BrokersChanged);
             }
         }
         // What the last commands committed is published now, so that nobody has to wait for the next owner.
-        let last = timeout(self.config.drain, self.publish_ready(shard, &mut owned)).await;
-        last.unwrap_or(Ok(Waiting::Nothing)).map(|_| ())
+        let last = timeout(self.config.drain, self.publish_ready(shard, &mut owned, brokers)).await;
+        last.unwrap_or(Ok(Waiting::Nothing)).map(|_| Until::Stop)
     }
 
-    /// Publishes all that may be published now.
-    async fn publish_ready(&self, shard: i16, owned: &mut Owned) -> Result<Waiting, RelayError> {
+    /// Publishes all that may be published now, unless the brokers change.
+    async fn publish_ready(&self, shard: i16, owned: &mut Owned, brokers: &Brokers) -> Result<Waiting, RelayError> {
         let Self { config, pool, state, .. } = self;
-        loop {
+        while !brokers.has_changed() {
             let rows =
                 rows::ready(pool, shard, config.batch_rows, config.batch_bytes).await.map_err(on("reading events"))?;
             let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
@@ -321,6 +340,7 @@ impl Inner {
             owned.published = position.published;
             rows::delete(pool, shard, &batch).await.map_err(on("deleting what is published"))?;
         }
+        Ok(Waiting::HeldUp)
     }
 }
 
@@ -361,6 +381,12 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+/// What a shard is published until.
+enum Until {
+    Stop,
+    BrokersChanged,
 }
 
 /// What is left when all that may be published is.

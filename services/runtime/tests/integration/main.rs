@@ -4,5 +4,6 @@
 
 mod outbox;
 mod process;
+mod producer;
 mod projector;
 mod support;

@@ -14,7 +14,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     producer::{FutureProducer, FutureRecord},
 };
-use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool};
 use tidegate_runtime::{consumer::Record, database, kafka};
 use tidegate_settings::binding::{DatabaseConnection, KafkaConnection, KafkaSecurity, ScramMechanism, Secret};
 use tracing_subscriber::EnvFilter;
@@ -52,11 +52,18 @@ fn client() -> ClientConfig {
 pub struct Topic {
     pub name: String,
     pub partitions: i32,
+    configs: Vec<(&'static str, &'static str)>,
 }
 
 impl Topic {
     pub async fn create(partitions: i32) -> Self {
-        let topic = Self { name: format!("test-{}", Uuid::new_v4().simple()), partitions };
+        Self::create_with(partitions, &[]).await
+    }
+
+    /// With configuration of its own.
+    pub async fn create_with(partitions: i32, configs: &[(&'static str, &'static str)]) -> Self {
+        let name = format!("test-{}", Uuid::new_v4().simple());
+        let topic = Self { name, partitions, configs: configs.to_vec() };
         topic.make().await;
         topic
     }
@@ -66,6 +73,7 @@ impl Topic {
         let admin: AdminClient<DefaultClientContext> = client().create().unwrap();
         let replicas = TopicReplication::Fixed(3);
         let new = NewTopic::new(&self.name, self.partitions, replicas).set("min.insync.replicas", "2");
+        let new = self.configs.iter().fold(new, |new, (name, value)| new.set(name, value));
         // Deleting a topic takes the brokers a moment; until then its name is taken.
         eventually("the topic is created", || async {
             let made = admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
@@ -189,11 +197,7 @@ impl Database {
 /// A pool of the database at that address.
 pub async fn connect(url: &str) -> PgPool {
     let connection = DatabaseConnection { uri: Secret::new(url), ca_file: None };
-    PgPoolOptions::new()
-        .max_connections(16)
-        .connect_with(database::options(&connection, "test").unwrap())
-        .await
-        .unwrap()
+    database::pool().max_connections(16).connect_with(database::options(&connection, "test").unwrap()).await.unwrap()
 }
 
 impl Drop for Database {

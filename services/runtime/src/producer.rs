@@ -23,7 +23,7 @@ use tidegate_settings::binding::KafkaConnection;
 use tokio::{
     runtime::Handle,
     sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
-    task::AbortHandle,
+    task::{AbortHandle, coop},
     time::sleep,
 };
 
@@ -169,8 +169,9 @@ impl Producer {
             return Err(ProduceError::TooLarge { topic: record.topic, bytes, limit: MAX_RECORD_BYTES });
         }
         // At most MAX_RECORD_BYTES, which is far less than there is room for.
-        let room = Arc::clone(&self.inner.room).acquire_many_owned((bytes / 1024 + 1) as u32).await;
-        let room = room.map_err(|_| ProduceError::Ended)?;
+        let room = Arc::clone(&self.inner.room).acquire_many_owned((bytes / 1024 + 1) as u32);
+        // A task that has done much for one turn would lose its place among those that wait.
+        let room = coop::unconstrained(room).await.map_err(|_| ProduceError::Ended)?;
         let answer = match self.inner.enqueue(&record, room) {
             Ok(answer) => answer.await.map_err(|_| ProduceError::Ended)?,
             Err(error) => Err(error),

@@ -108,15 +108,10 @@ struct Inner {
 
 impl Relay {
     /// A relay of the outbox in that database, and how it is asked how it is.
-    pub fn new(
-        config: RelayConfig,
-        brokers: impl Into<Brokers>,
-        pool: PgPool,
-        metrics: &Metrics,
-    ) -> (RelayHandle, Self) {
+    pub fn new(config: RelayConfig, brokers: Brokers, pool: PgPool, metrics: &Metrics) -> (RelayHandle, Self) {
         let state = Arc::new(RelayState::new(metrics));
         let handle = RelayHandle { pool: pool.clone(), state: Arc::clone(&state) };
-        let inner = Inner { config, brokers: brokers.into(), pool, state, owner: Uuid::new_v4() };
+        let inner = Inner { config, brokers, pool, state, owner: Uuid::new_v4() };
         (handle, Self { inner: Arc::new(inner) })
     }
 

@@ -39,7 +39,7 @@ struct Running {
 
 impl Running {
     fn start(config: RelayConfig, pool: &PgPool) -> Self {
-        let (handle, relay) = Relay::new(config, kafka(), pool.clone(), &Metrics::default());
+        let (handle, relay) = Relay::new(config, kafka().into(), pool.clone(), &Metrics::default());
         let shutdown = Shutdown::new();
         let task = tokio::spawn(relay.run(shutdown.clone()));
         Self { handle, shutdown, task }

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::{facts::Facts, load::Options};
 
+/// The rule, in a few words.
+pub const PROMISE: &str = "what the service acknowledged in this run is what is stored";
+
 /// A sentence for each of the run's wallets that is missing, or that holds something else than was acknowledged: `balances`, in
 /// minor units, in the order of the run's wallets.
 pub fn violations(options: &Options, balances: &[i64], facts: &Facts) -> Vec<String> {

@@ -4,14 +4,19 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
-/// Attempts at one call, the first included.
+/// Attempts at one call, the first included, unless the client's patience lasts longer.
 pub const ATTEMPTS: u32 = 12;
+
+/// How long one attempt may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// The same where servers are stopped on purpose: whoever is asked next may be alive.
+const ANSWER_SOON: Duration = Duration::from_secs(8);
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
@@ -43,8 +48,10 @@ pub enum CallError {
         body: Value,
     },
     /// Every attempt failed to get an answer that counts.
-    #[error("{method} {path} got no answer in {ATTEMPTS} attempts; the last: {last}")]
+    #[error("{method} {path} got no answer in {attempts} attempts; the last: {last}")]
     Exhausted {
+        /// How many were made.
+        attempts: u32,
         /// The method.
         method: &'static str,
         /// The path.
@@ -76,12 +83,22 @@ impl CallError {
 pub struct WalletApi {
     http: reqwest::Client,
     base: Url,
+    patience: Duration,
     retries: AtomicU64,
 }
 
 impl WalletApi {
     /// A client for `base_url`, whose host must be this machine: load goes nowhere else.
     pub fn new(base_url: &str) -> Result<Self, CallError> {
+        Self::build(base_url, ANSWER_WITHIN, Duration::ZERO)
+    }
+
+    /// One that repeats a call until it is answered, for as long as `patience`.
+    pub fn patient(base_url: &str, patience: Duration) -> Result<Self, CallError> {
+        Self::build(base_url, ANSWER_SOON, patience)
+    }
+
+    fn build(base_url: &str, answer_within: Duration, patience: Duration) -> Result<Self, CallError> {
         let refused = |why: &str| CallError::Refused { url: base_url.into(), why: why.into() };
         let base = Url::parse(base_url).map_err(|error| refused(&error.to_string()))?;
         if base.scheme() != "http" {
@@ -100,12 +117,12 @@ impl WalletApi {
             .resolve("localhost", SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(30))
+            .timeout(answer_within)
             .tcp_nodelay(true)
             .pool_max_idle_per_host(256)
             .build()
             .map_err(CallError::Build)?;
-        Ok(Self { http, base, retries: AtomicU64::new(0) })
+        Ok(Self { http, base, patience, retries: AtomicU64::new(0) })
     }
 
     /// Attempts beyond the first of each call, so far.
@@ -150,22 +167,24 @@ impl WalletApi {
         path: &str,
         request: impl Fn() -> reqwest::RequestBuilder,
     ) -> Result<Value, CallError> {
+        let patient_until = Instant::now() + self.patience;
         let mut backoff = FIRST_BACKOFF;
-        let mut last = String::new();
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                self.retries.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(backoff).await;
-                backoff = (backoff * 2).min(LONGEST_BACKOFF);
-            }
-            match self.attempt(&request).await {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let last = match self.attempt(&request).await {
                 Ok((status, body)) if status.is_success() => return Ok(body),
-                Ok((StatusCode::SERVICE_UNAVAILABLE, body)) => last = format!("503: {body}"),
+                Ok((StatusCode::SERVICE_UNAVAILABLE, body)) => format!("503: {body}"),
                 Ok((status, body)) => return Err(CallError::Answer { method, path: path.into(), status, body }),
-                Err(error) => last = error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            if attempts >= ATTEMPTS && Instant::now() >= patient_until {
+                return Err(CallError::Exhausted { attempts, method, path: path.into(), last });
             }
+            self.retries.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(LONGEST_BACKOFF);
         }
-        Err(CallError::Exhausted { method, path: path.into(), last })
     }
 
     async fn attempt(

@@ -16,6 +16,8 @@ pub struct Environment {
     pub wallet_database_url: String,
     /// Kafka, as the administrator.
     pub kafka: Kafka,
+    /// Name of the container that is the cluster's node.
+    pub node: String,
 }
 
 /// How to reach Kafka from the host.
@@ -40,6 +42,7 @@ impl Environment {
             wallet_url: variable("TIDEGATE_WALLET_URL")?,
             wallet_database_url: variable("WALLET_DATABASE_URL")?,
             kafka: Kafka::from_env()?,
+            node: variable("TIDEGATE_NODE").unwrap_or_else(|_| "tidegate-control-plane".into()),
         })
     }
 }

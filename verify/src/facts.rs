@@ -2,6 +2,8 @@
 //!
 //! Amounts are signed minor units of the currency (cents of EUR); versions count from 1.
 
+use std::{collections::BTreeMap, fmt};
+
 use uuid::Uuid;
 
 /// One event of one wallet, from the event store or from the topic.
@@ -25,22 +27,50 @@ pub struct Event {
     pub transaction: Option<String>,
 }
 
-/// An event as it lies in the topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
+/// Where a record lies in a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
     /// Partition.
     pub partition: i32,
     /// Offset in the partition.
     pub offset: i64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "partition {} offset {}", self.partition, self.offset)
+    }
+}
+
+/// An event as it lies in the topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Where.
+    pub place: Place,
     /// The record's key.
     pub key: String,
     /// What the record says.
     pub event: Event,
 }
 
+/// A record of the topic that is no event of a wallet: somebody else's, or nobody's. It is no event, but it must be accounted for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// Where.
+    pub place: Place,
+    /// The record's key, if it has one.
+    pub key: Option<Vec<u8>>,
+    /// Why it is none.
+    pub why: String,
+}
+
 /// One line of the ledger. The sum over a transaction is zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// The event that it was booked for.
+    pub event: Uuid,
+    /// Its place in the order of booking.
+    pub order: i64,
     /// The business transaction.
     pub transaction: String,
     /// A wallet's id, or the name of an account of the ledger's own.
@@ -86,6 +116,45 @@ pub struct Balance {
     pub amount: i64,
 }
 
+/// What a consumer group makes of the topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Projection {
+    /// The ledger and its watermarks.
+    Ledger,
+    /// The read model.
+    ReadModel,
+}
+
+/// A record that a group has put aside, as it lies in the group's retry topic or in the dead-letter topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aside {
+    /// Where it lies there.
+    pub place: Place,
+    /// Its key, if it has one.
+    pub key: Option<Vec<u8>>,
+    /// Where it came from in the group's topic.
+    pub origin: Place,
+    /// The word that it is, if it is no record but a word to the reader of a retry topic.
+    pub control: Option<String>,
+}
+
+/// A consumer group of the topic: how far it has come, and what it has put aside on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// What it writes.
+    pub projection: Projection,
+    /// By partition of the topic, the first offset that it has not taken, as its database says.
+    pub next: BTreeMap<i32, i64>,
+    /// Its retry topic, whose partitions are those of the topic; records that are gone from it were finished.
+    pub parked: Vec<Aside>,
+    /// By partition of the retry topic, the first offset that is not finished, as Kafka says; absent: none is.
+    pub unfinished: BTreeMap<i32, i64>,
+    /// Its dead letters.
+    pub dead: Vec<Aside>,
+}
+
 /// Everything that the checkers look at, read while nothing moves: projections caught up, outbox empty.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -93,6 +162,12 @@ pub struct Facts {
     pub committed: Vec<Event>,
     /// The topic, from its beginning, committed records only, in any order of partitions.
     pub published: Vec<Published>,
+    /// What else lies in the topic.
+    pub foreign: Vec<Foreign>,
+    /// The groups that read it.
+    pub groups: Vec<Group>,
+    /// Records of retry topics and of the dead-letter topic that do not say where they came from: a sentence each.
+    pub unattributed: Vec<String>,
     /// The ledger projection.
     pub ledger: Vec<Entry>,
     /// How far the ledger projection has come.
@@ -103,4 +178,14 @@ pub struct Facts {
     pub command_state: Vec<Balance>,
     /// Whether a balance may be below zero.
     pub overdraft_allowed: bool,
+}
+
+impl Facts {
+    /// The last version of each wallet that a projection has applied.
+    pub fn seen(&self, projection: Projection) -> BTreeMap<&str, i64> {
+        match projection {
+            Projection::Ledger => self.ledger_seen.iter().map(|row| (row.wallet.as_str(), row.version)).collect(),
+            Projection::ReadModel => self.read_model.iter().map(|row| (row.wallet.as_str(), row.version)).collect(),
+        }
+    }
 }

@@ -3,18 +3,20 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a step that does not work ends the test")]
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use rdkafka::{
     Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer},
+    message::{BorrowedMessage, Message},
     producer::{FutureProducer, FutureRecord, Producer},
 };
 use tidegate_verify::{
     environment::Kafka,
-    stores::kafka::{committed_offsets, read_topic, unread},
+    facts::Place,
+    stores::kafka::{committed_offsets, place, read_topic, unread},
 };
 
 const REQUEST: Duration = Duration::from_secs(30);
@@ -46,21 +48,29 @@ async fn committed_records_are_read_to_the_end_and_aborted_ones_are_not() {
         }
     }
 
-    let read = |kafka: Kafka, topic: String| async move {
-        tokio::task::spawn_blocking(move || read_topic(&kafka, &topic, REQUEST)).await.unwrap().unwrap()
+    let read = |kafka: Kafka, topic: String, from: BTreeMap<i32, i64>| async move {
+        let take = |message: &BorrowedMessage<'_>| {
+            let value = message.payload().map(|value| String::from_utf8_lossy(value).into_owned());
+            (place(message), value.unwrap_or_default())
+        };
+        let reading = move || read_topic(&kafka, &topic, &from, REQUEST, take);
+        tokio::task::spawn_blocking(reading).await.unwrap().unwrap()
     };
-    let records = read(kafka.clone(), topic.clone()).await;
-    let values: Vec<&str> = records.iter().map(|record| std::str::from_utf8(&record.value).unwrap()).collect();
-    assert_eq!(values, ["a", "b", "c"]);
+    let records = read(kafka.clone(), topic.clone(), BTreeMap::new()).await;
+    let values = |records: &[(Place, String)]| records.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>();
+    assert_eq!(values(&records), ["a", "b", "c"]);
+    let from = BTreeMap::from([(0, records[1].0.offset)]);
+    assert_eq!(values(&read(kafka.clone(), topic.clone(), from).await), ["b", "c"]);
+    assert_eq!(read(kafka.clone(), format!("{topic}-missing"), BTreeMap::new()).await, []);
     assert_eq!(committed_offsets(&kafka, &topic, &topic).unwrap().len(), 0);
 
     // Behind the last record lies the marker of its transaction: the group has read everything all the same.
-    let next = records.last().unwrap().offset + 1;
+    let next = records.last().unwrap().0.offset + 1;
     let consumer: BaseConsumer = kafka.client_config().set("group.id", &topic).create().unwrap();
     let mut offsets = TopicPartitionList::new();
     offsets.add_partition_offset(&topic, 0, Offset::Offset(next)).unwrap();
     consumer.commit(&offsets, CommitMode::Sync).unwrap();
-    assert_eq!(unread(&records, &committed_offsets(&kafka, &topic, &topic).unwrap()), 0);
+    assert_eq!(unread(records.iter().map(|(place, _)| *place), &committed_offsets(&kafka, &topic, &topic).unwrap()), 0);
 
     admin.delete_groups(&[&topic], &AdminOptions::new()).await.unwrap();
     admin.delete_topics(&[&topic], &AdminOptions::new()).await.unwrap();

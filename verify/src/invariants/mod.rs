@@ -1,6 +1,9 @@
-//! Invariants 1 to 4 of docs/reference/invariants.md, each a pure function over [`Facts`] that returns what breaks it.
+//! Invariants 1 to 5, 7 and 8 of docs/reference/invariants.md, each a pure function over [`Facts`] that returns what breaks it.
 
+mod accounting;
 mod balance;
+mod effects;
+mod order;
 mod projection;
 mod publication;
 #[cfg(test)]
@@ -8,6 +11,8 @@ mod tests;
 mod versions;
 
 use std::fmt;
+
+pub use accounting::{Account, accounts};
 
 use crate::facts::Facts;
 
@@ -22,12 +27,25 @@ pub enum Invariant {
     VersionsAreGapless,
     /// 4: a projection is the fold of the log.
     ProjectionIsFold,
+    /// 5: an effect happens once per consumer and event.
+    EffectsHappenOnce,
+    /// 7: what a group accepted is what it handled, parked and dead-lettered, exactly.
+    NothingIsSkipped,
+    /// 8: the order of a key holds across retries, crashes and rebalances.
+    OrderHolds,
 }
 
 impl Invariant {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] =
-        [Self::MoneyIsConserved, Self::PublishedIsCommitted, Self::VersionsAreGapless, Self::ProjectionIsFold];
+    pub const ALL: [Self; 7] = [
+        Self::MoneyIsConserved,
+        Self::PublishedIsCommitted,
+        Self::VersionsAreGapless,
+        Self::ProjectionIsFold,
+        Self::EffectsHappenOnce,
+        Self::NothingIsSkipped,
+        Self::OrderHolds,
+    ];
 
     /// Its number in docs/reference/invariants.md.
     pub fn number(self) -> u8 {
@@ -36,6 +54,9 @@ impl Invariant {
             Self::PublishedIsCommitted => 2,
             Self::VersionsAreGapless => 3,
             Self::ProjectionIsFold => 4,
+            Self::EffectsHappenOnce => 5,
+            Self::NothingIsSkipped => 7,
+            Self::OrderHolds => 8,
         }
     }
 
@@ -46,6 +67,9 @@ impl Invariant {
             Self::PublishedIsCommitted => "published events are the committed events",
             Self::VersionsAreGapless => "versions are 1..n, gapless and in order",
             Self::ProjectionIsFold => "projections are the fold of the log",
+            Self::EffectsHappenOnce => "an effect happens once per consumer and event",
+            Self::NothingIsSkipped => "accepted = handled + parked + dead-lettered",
+            Self::OrderHolds => "the order of a key holds",
         }
     }
 
@@ -56,6 +80,9 @@ impl Invariant {
             Self::PublishedIsCommitted => publication::violations(facts),
             Self::VersionsAreGapless => versions::violations(facts),
             Self::ProjectionIsFold => projection::violations(facts),
+            Self::EffectsHappenOnce => effects::violations(facts),
+            Self::NothingIsSkipped => accounting::violations(facts),
+            Self::OrderHolds => order::violations(facts),
         };
         found.into_iter().map(|what| Violation { invariant: self, what }).collect()
     }

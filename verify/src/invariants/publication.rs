@@ -10,7 +10,7 @@ pub(super) fn violations(facts: &Facts) -> Vec<String> {
     let mut times: BTreeMap<_, u32> = BTreeMap::new();
 
     for record in &facts.published {
-        let place = format!("partition {} offset {}", record.partition, record.offset);
+        let place = record.place;
         let event = &record.event;
         *times.entry(event.id).or_default() += 1;
         match committed.get(&event.id) {

@@ -64,21 +64,21 @@ fn gapless(whose: &str, events: &[&Event], found: &mut Vec<String>) {
 /// The topic is judged in the order that a consumer reads it, and a wallet's records lie in one partition.
 fn topic(published: &[Published], found: &mut Vec<String>) {
     let mut order: Vec<&Published> = published.iter().collect();
-    order.sort_by_key(|record| (record.partition, record.offset));
+    order.sort_by_key(|record| record.place);
     let mut wallets: BTreeMap<&str, Vec<&Published>> = BTreeMap::new();
     for record in order {
         if record.key != record.event.wallet {
             found.push(format!(
-                "the record at partition {} offset {} has key {}, but is of wallet {}",
-                record.partition, record.offset, record.key, record.event.wallet
+                "the record at {} has key {}, but is of wallet {}",
+                record.place, record.key, record.event.wallet
             ));
         }
         wallets.entry(&record.event.wallet).or_default().push(record);
     }
     for (wallet, records) in wallets {
-        let first = records[0].partition;
-        if let Some(other) = records.iter().find(|record| record.partition != first) {
-            found.push(format!("wallet {wallet} has records in partitions {first} and {}", other.partition));
+        let first = records[0].place.partition;
+        if let Some(other) = records.iter().find(|record| record.place.partition != first) {
+            found.push(format!("wallet {wallet} has records in partitions {first} and {}", other.place.partition));
         }
         let events: Vec<&Event> = records.iter().map(|record| &record.event).collect();
         gapless(&format!("the topic's wallet {wallet}"), &events, found);

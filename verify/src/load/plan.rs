@@ -1,6 +1,8 @@
-//! Which operation comes next. The generator is SplitMix64, written out here so that a seed means the same for ever.
+//! Which operation comes next.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::random::Random;
 
 /// The most that one operation moves, in minor units.
 const LARGEST: u64 = 10_000;
@@ -41,7 +43,7 @@ pub enum Operation {
 /// A worker's source of operations: 5 deposits to 2 withdrawals to 3 transfers, on wallets chosen evenly.
 #[derive(Debug)]
 pub struct Planner {
-    state: u64,
+    random: Random,
     wallets: usize,
 }
 
@@ -72,19 +74,15 @@ impl Funds {
 impl Planner {
     /// The operations of one worker of a run, the same for the same seed as far as funds allow.
     pub fn new(seed: u64, worker: u32, wallets: usize) -> Self {
-        let mut planner = Self { state: seed, wallets };
-        // Neighbouring seeds and workers must not start on each other's sequence.
-        planner.state = planner.random() ^ (u64::from(worker) << 32);
-        planner.state = planner.random();
-        planner
+        Self { random: Random::stream(seed, worker), wallets }
     }
 
     /// The next operation. What it pays is already taken from the funds.
     pub fn next(&mut self, funds: &Funds) -> Operation {
-        let kind = self.below(10);
-        let wallet = self.index(self.wallets);
-        let other = (wallet + 1 + self.index(self.wallets.saturating_sub(1).max(1))) % self.wallets;
-        let minor = self.below(LARGEST) as i64 + 1;
+        let kind = self.random.below(10);
+        let wallet = self.random.index(self.wallets);
+        let other = (wallet + 1 + self.random.index(self.wallets.saturating_sub(1).max(1))) % self.wallets;
+        let minor = self.random.below(LARGEST) as i64 + 1;
         match kind {
             5..=6 => match funds.take(wallet, minor) {
                 0 => Operation::Deposit { to: wallet, minor },
@@ -96,22 +94,6 @@ impl Planner {
             },
             _ => Operation::Deposit { to: wallet, minor },
         }
-    }
-
-    fn index(&mut self, count: usize) -> usize {
-        self.below(count as u64) as usize
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.random()) * u128::from(bound)) >> 64) as u64
-    }
-
-    fn random(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
     }
 }
 

@@ -9,35 +9,35 @@ use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
+    message::BorrowedMessage,
 };
 
 use super::ReadError;
-use crate::environment::Kafka;
+use crate::{environment::Kafka, facts::Place};
 
 /// How long one request to Kafka may take.
 const REQUEST: Duration = Duration::from_secs(20);
 
-/// A record's bytes and place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Partition.
-    pub partition: i32,
-    /// Offset.
-    pub offset: i64,
-    /// Key; empty when there is none.
-    pub key: Vec<u8>,
-    /// Value; empty when there is none.
-    pub value: Vec<u8>,
-}
-
-/// Reads the whole topic. Blocks; the order is that of arrival, which keeps each partition's.
-pub fn read_topic(kafka: &Kafka, topic: &str, within: Duration) -> Result<Vec<Record>, ReadError> {
+/// Reads the topic to its end and keeps what `take` makes of each record, so that large ones need not stay in memory. A partition is
+/// read from the offset in `from`, or from its beginning. Blocks; the order is that of arrival, which keeps each partition's. A topic
+/// that is not there is empty.
+pub fn read_topic<T>(
+    kafka: &Kafka,
+    topic: &str,
+    from: &BTreeMap<i32, i64>,
+    within: Duration,
+    mut take: impl FnMut(&BorrowedMessage<'_>) -> T,
+) -> Result<Vec<T>, ReadError> {
     let consumer = consumer(kafka, "tidegate-verify")?;
     let partitions = partitions(&consumer, topic)?;
+    if partitions.is_empty() {
+        return Ok(vec![]);
+    }
     let mut assignment = TopicPartitionList::new();
     for &partition in &partitions {
+        let begin = from.get(&partition).map_or(Offset::Beginning, |&offset| Offset::Offset(offset));
         assignment
-            .add_partition_offset(topic, partition, Offset::Beginning)
+            .add_partition_offset(topic, partition, begin)
             .map_err(failed(|| format!("choosing partition {partition} of {topic}")))?;
     }
     consumer.assign(&assignment).map_err(failed(|| format!("assigning {topic}")))?;
@@ -51,12 +51,7 @@ pub fn read_topic(kafka: &Kafka, topic: &str, within: Duration) -> Result<Vec<Re
         }
         match consumer.poll(Duration::from_millis(200)) {
             None => {}
-            Some(Ok(message)) => records.push(Record {
-                partition: message.partition(),
-                offset: message.offset(),
-                key: message.key().unwrap_or_default().to_vec(),
-                value: message.payload().unwrap_or_default().to_vec(),
-            }),
+            Some(Ok(message)) => records.push(take(&message)),
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(unfinished.remove(&partition)),
             // A broker that is restarted under the reader: librdkafka reconnects, the deadline decides.
             Some(Err(error)) if transient(&error) => {}
@@ -86,9 +81,28 @@ pub fn committed_offsets(kafka: &Kafka, group: &str, topic: &str) -> Result<BTre
         .collect())
 }
 
+/// Where the next record of each partition of a topic will lie; empty when there is no such topic.
+pub fn ends(kafka: &Kafka, topic: &str) -> Result<BTreeMap<i32, i64>, ReadError> {
+    let consumer = consumer(kafka, "tidegate-verify")?;
+    let mut ends = BTreeMap::new();
+    for partition in partitions(&consumer, topic)? {
+        let (_, end) = consumer
+            .fetch_watermarks(topic, partition, REQUEST)
+            .map_err(failed(|| format!("asking for the end of partition {partition} of {topic}")))?;
+        ends.insert(partition, end);
+    }
+    Ok(ends)
+}
+
+/// The place of a record.
+pub fn place(message: &BorrowedMessage<'_>) -> Place {
+    Place { partition: message.partition(), offset: message.offset() }
+}
+
 /// How many of the records a group that has committed `offsets` has not read: markers of transactions are no records.
-pub fn unread(records: &[Record], offsets: &BTreeMap<i32, i64>) -> usize {
-    records.iter().filter(|record| offsets.get(&record.partition).is_none_or(|&next| record.offset >= next)).count()
+pub fn unread(records: impl IntoIterator<Item = Place>, offsets: &BTreeMap<i32, i64>) -> usize {
+    let is_unread = |place: &Place| offsets.get(&place.partition).is_none_or(|&next| place.offset >= next);
+    records.into_iter().filter(is_unread).count()
 }
 
 fn consumer(kafka: &Kafka, group: &str) -> Result<BaseConsumer, ReadError> {
@@ -99,6 +113,8 @@ fn consumer(kafka: &Kafka, group: &str) -> Result<BaseConsumer, ReadError> {
         .set("auto.offset.reset", "earliest")
         .set("isolation.level", "read_committed")
         .set("enable.partition.eof", "true")
+        // Records of 10 MiB lie in the wallet's topic; queues of the default length would hold too many of them.
+        .set("queued.max.messages.kbytes", "32768")
         .set("allow.auto.create.topics", "false")
         .create()
         .map_err(failed(|| "building a Kafka consumer".into()))
@@ -136,10 +152,9 @@ mod tests {
 
     #[test]
     fn what_lies_behind_the_committed_offset_is_read_and_the_rest_is_not() {
-        let record = |partition, offset| Record { partition, offset, key: vec![], value: vec![] };
-        let records = [record(0, 0), record(0, 1), record(0, 3), record(1, 0)];
-        assert_eq!(unread(&records, &BTreeMap::new()), 4);
-        assert_eq!(unread(&records, &BTreeMap::from([(0, 3)])), 2, "offset 3, and all of partition 1");
-        assert_eq!(unread(&records, &BTreeMap::from([(0, 5), (1, 1)])), 0);
+        let records = [(0, 0), (0, 1), (0, 3), (1, 0)].map(|(partition, offset)| Place { partition, offset });
+        assert_eq!(unread(records, &BTreeMap::new()), 4);
+        assert_eq!(unread(records, &BTreeMap::from([(0, 3)])), 2, "offset 3, and all of partition 1");
+        assert_eq!(unread(records, &BTreeMap::from([(0, 5), (1, 1)])), 0);
     }
 }

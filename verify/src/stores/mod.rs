@@ -1,11 +1,12 @@
 //! Readers of the real stores: they fetch, they do not judge.
 
+pub mod asides;
 pub mod kafka;
 pub mod postgres;
 mod settle;
 mod wallet;
 
-pub use settle::{GROUPS, Reading, TOPIC, settle};
+pub use settle::{DEAD_LETTERS, GROUPS, Reading, TOPIC, retry, settle};
 
 /// Why a store could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -1,11 +1,11 @@
 //! The wallet's tables, all in one snapshot.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use sqlx::{Connection, PgConnection, Row, postgres::PgRow};
 
-use super::{ReadError, wallet};
-use crate::facts::{AccountKind, Balance, Entry, Event, Facts, Seen};
+use super::{GROUPS, ReadError, TOPIC, wallet};
+use crate::facts::{AccountKind, Balance, Entry, Event, Facts, Group, Seen};
 
 /// How far the parts have come: all equal once nothing is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub async fn progress(connection: &mut PgConnection) -> Result<Progress, ReadErr
     Ok(Progress { committed: column("committed")?, read_model: column("read_model")?, ledger: column("ledger")? })
 }
 
-/// Everything that the tables say, as of one moment. What is published is not among it.
+/// Everything that the tables say, as of one moment. What lies in Kafka is not among it.
 pub async fn facts(connection: &mut PgConnection) -> Result<Facts, ReadError> {
     let mut snapshot = connection.begin().await.map_err(failed("beginning a snapshot"))?;
     sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -56,19 +56,19 @@ pub async fn facts(connection: &mut PgConnection) -> Result<Facts, ReadError> {
         .map_err(failed("beginning a snapshot"))?;
     let facts = Facts {
         committed: committed(&mut snapshot).await?,
-        published: vec![],
         ledger: rows(&mut snapshot, "ledger_entries", LEDGER, entry).await?,
         ledger_seen: rows(&mut snapshot, "ledger_watermarks", WATERMARKS, seen).await?,
         read_model: rows(&mut snapshot, "wallet_read_model", READ_MODEL, balance).await?,
         command_state: rows(&mut snapshot, "wallet_state", STATE, balance).await?,
-        overdraft_allowed: false,
+        groups: groups(&mut snapshot).await?,
+        ..Facts::default()
     };
     snapshot.rollback().await.map_err(failed("ending a snapshot"))?;
     Ok(facts)
 }
 
-const LEDGER: &str =
-    "SELECT transaction_id::text AS transaction, account, account_kind, currency, amount FROM ledger_entries";
+const LEDGER: &str = "SELECT event_id, row_number() OVER (ORDER BY wallet_id, version, line) AS entry,
+       transaction_id::text AS transaction, account, account_kind, currency, amount FROM ledger_entries";
 const WATERMARKS: &str = "SELECT wallet_id, version FROM ledger_watermarks";
 const READ_MODEL: &str = "SELECT wallet_id, version, currency, balance FROM wallet_read_model";
 const STATE: &str = "SELECT wallet_id, version, currency, balance FROM wallet_state";
@@ -91,6 +91,8 @@ fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
         other => return Err(sqlx::Error::Decode(format!("no account is of kind {other}").into())),
     };
     Ok(Entry {
+        event: row.try_get("event_id")?,
+        order: row.try_get("entry")?,
         transaction: row.try_get("transaction")?,
         account: row.try_get("account")?,
         kind,
@@ -110,6 +112,35 @@ fn balance(row: &PgRow) -> Result<Balance, sqlx::Error> {
         currency: row.try_get("currency")?,
         amount: row.try_get("balance")?,
     })
+}
+
+/// How far each projection has come, by its own word: Kafka's offsets only follow it.
+async fn groups(connection: &mut PgConnection) -> Result<Vec<Group>, ReadError> {
+    let table = "tidegate.projection_offsets";
+    let mut groups = GROUPS.map(|(name, projection)| Group {
+        name: name.into(),
+        projection,
+        next: BTreeMap::new(),
+        parked: vec![],
+        unfinished: BTreeMap::new(),
+        dead: vec![],
+    });
+    let rows =
+        sqlx::query("SELECT consumer_group, partition, next_offset FROM tidegate.projection_offsets WHERE topic = $1")
+            .bind(TOPIC)
+            .fetch_all(connection)
+            .await
+            .map_err(failed("reading how far the projections have come"))?;
+    for row in rows {
+        let read = || -> Result<(String, i32, i64), sqlx::Error> {
+            Ok((row.try_get("consumer_group")?, row.try_get("partition")?, row.try_get("next_offset")?))
+        };
+        let (name, partition, next) = read().map_err(|error| ReadError::Row { table, what: error.to_string() })?;
+        if let Some(group) = groups.iter_mut().find(|group| group.name == name) {
+            group.next.insert(partition, next);
+        }
+    }
+    Ok(groups.into())
 }
 
 async fn committed(connection: &mut PgConnection) -> Result<Vec<Event>, ReadError> {

@@ -1,14 +1,30 @@
 //! Waits until nothing is under way, then reads everything.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use super::{ReadError, kafka, postgres, postgres::Progress, wallet};
-use crate::{environment::Environment, facts::Facts, facts::Published};
+use rdkafka::Message;
+
+use super::{ReadError, asides::read_asides, kafka, postgres, postgres::Progress, wallet};
+use crate::{
+    environment::{Environment, Kafka},
+    facts::{Facts, Foreign, Projection, Published},
+};
 
 /// The topic of the wallet on the local cluster.
 pub const TOPIC: &str = "wallet-events";
+/// Where its groups put what they cannot handle.
+pub const DEAD_LETTERS: &str = "wallet-events-dlq";
 /// The groups that project it.
-pub const GROUPS: [&str; 2] = ["ledger-projector", "read-model-projector"];
+pub const GROUPS: [(&str, Projection); 2] =
+    [("ledger-projector", Projection::Ledger), ("read-model-projector", Projection::ReadModel)];
+
+/// The retry topic of one of [`GROUPS`], and the group that its offsets are committed under.
+pub fn retry(group: &str) -> (String, String) {
+    (format!("{group}.{TOPIC}.retry"), format!("{group}.retry"))
+}
 
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
@@ -41,9 +57,15 @@ pub async fn settle(environment: &Environment, within: Duration) -> Result<Readi
             continue;
         }
         let mut facts = postgres::facts(&mut connection).await?;
-        let records = read_topic(environment, within).await?;
-        facts.published = published(&records)?;
-        let lag = lag(environment, records, ends).await?;
+        let kafka = environment.kafka.clone();
+        let (facts, lag) = blocking(move || {
+            // What is put aside moves on while it is read, from the retry topic to the dead letters: read in that order, nothing is missed.
+            asides(&kafka, within, &mut facts)?;
+            topic(&kafka, within, &mut facts)?;
+            let lag = lag(&kafka, &facts, ends)?;
+            Ok((facts, lag))
+        })
+        .await?;
         let after = postgres::progress(&mut connection).await?;
         if after == progress || Instant::now() >= ends {
             return Ok(Reading { facts, progress: after, caught_up_after, lag });
@@ -51,52 +73,72 @@ pub async fn settle(environment: &Environment, within: Duration) -> Result<Readi
     }
 }
 
-async fn read_topic(environment: &Environment, within: Duration) -> Result<Vec<kafka::Record>, ReadError> {
-    let kafka = environment.kafka.clone();
-    blocking(move || kafka::read_topic(&kafka, TOPIC, within.max(Duration::from_secs(60)))).await
+fn at_least_a_minute(within: Duration) -> Duration {
+    within.max(Duration::from_secs(60))
 }
 
-fn published(records: &[kafka::Record]) -> Result<Vec<Published>, ReadError> {
-    records
-        .iter()
-        .map(|record| {
-            let unreadable = |what: String| ReadError::Record {
-                topic: TOPIC.into(),
-                partition: record.partition,
-                offset: record.offset,
-                what,
-            };
-            Ok(Published {
-                partition: record.partition,
-                offset: record.offset,
-                key: String::from_utf8(record.key.clone()).map_err(|error| unreadable(format!("key: {error}")))?,
-                event: wallet::from_record(&record.value).map_err(unreadable)?,
-            })
-        })
-        .collect()
+fn topic(kafka: &Kafka, within: Duration, facts: &mut Facts) -> Result<(), ReadError> {
+    let records = kafka::read_topic(kafka, TOPIC, &BTreeMap::new(), at_least_a_minute(within), |message| {
+        let place = kafka::place(message);
+        let key = message.key().map(<[u8]>::to_vec);
+        let event = wallet::from_record(message.payload().unwrap_or_default());
+        match (event, key.clone().map(String::from_utf8)) {
+            (Ok(event), Some(Ok(key))) => Ok(Published { place, key, event }),
+            (Ok(_), _) => Err(Foreign { place, key, why: "an event whose key is no wallet's id".into() }),
+            (Err(why), _) => Err(Foreign { place, key, why }),
+        }
+    })?;
+    for record in records {
+        match record {
+            Ok(event) => facts.published.push(event),
+            Err(foreign) => facts.foreign.push(foreign),
+        }
+    }
+    Ok(())
+}
+
+fn asides(kafka: &Kafka, within: Duration, facts: &mut Facts) -> Result<(), ReadError> {
+    let all = BTreeMap::new();
+    for group in &mut facts.groups {
+        let (topic, offsets) = retry(&group.name);
+        group.unfinished = kafka::committed_offsets(kafka, &offsets, &topic)?;
+        for told in read_asides(kafka, &topic, &all, at_least_a_minute(within))? {
+            match told {
+                Ok(told) => group.parked.push(told.aside),
+                Err(what) => facts.unattributed.push(what),
+            }
+        }
+    }
+    for told in read_asides(kafka, DEAD_LETTERS, &all, at_least_a_minute(within))? {
+        match told {
+            // The topic may be shared: what other groups put there is theirs.
+            Ok(told) if told.topic == TOPIC => {
+                if let Some(group) = facts.groups.iter_mut().find(|group| group.name == told.group) {
+                    group.dead.push(told.aside);
+                }
+            }
+            Ok(_) => {}
+            Err(what) => facts.unattributed.push(what),
+        }
+    }
+    Ok(())
 }
 
 /// A projector tells Kafka of its offset after its database has it, so the lag follows a moment later.
-async fn lag(
-    environment: &Environment,
-    records: Vec<kafka::Record>,
-    ends: Instant,
-) -> Result<Vec<(&'static str, usize)>, ReadError> {
-    let kafka = environment.kafka.clone();
-    blocking(move || {
-        loop {
-            let mut lag = Vec::new();
-            for group in GROUPS {
-                let offsets = kafka::committed_offsets(&kafka, group, TOPIC)?;
-                lag.push((group, kafka::unread(&records, &offsets)));
-            }
-            if lag.iter().all(|(_, unread)| *unread == 0) || Instant::now() >= ends {
-                return Ok(lag);
-            }
-            std::thread::sleep(ASK_EVERY);
+fn lag(kafka: &Kafka, facts: &Facts, ends: Instant) -> Result<Vec<(&'static str, usize)>, ReadError> {
+    loop {
+        let mut lag = Vec::new();
+        for (group, _) in GROUPS {
+            let offsets = kafka::committed_offsets(kafka, group, TOPIC)?;
+            let places = facts.published.iter().map(|record| record.place);
+            let foreign = facts.foreign.iter().map(|record| record.place);
+            lag.push((group, kafka::unread(places.chain(foreign), &offsets)));
         }
-    })
-    .await
+        if lag.iter().all(|(_, unread)| *unread == 0) || Instant::now() >= ends {
+            return Ok(lag);
+        }
+        std::thread::sleep(ASK_EVERY);
+    }
 }
 
 /// librdkafka's calls block; the runtime's threads must not.

@@ -12,13 +12,10 @@ use tidegate_verify::{
     acknowledged,
     client::WalletApi,
     environment::Environment,
-    invariants::Invariant,
-    load::{MOST_OPERATIONS, MOST_WALLETS, MOST_WORKERS, Options, Outcome, describe, drive},
-    stores::{Reading, settle},
+    load::{MOST_OPERATIONS, MOST_WALLETS, MOST_WORKERS, Options, describe, drive},
+    stores::settle,
+    verdict::Verdict,
 };
-
-/// Violations of one invariant that are printed.
-const SHOWN: usize = 10;
 
 /// Load on a service of the local cluster, and proof that nothing was lost or made up.
 #[derive(Parser)]
@@ -30,7 +27,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Service {
-    /// Deposits, withdrawals and transfers on wallets of its own; then invariants 1 to 4 on PostgreSQL and Kafka.
+    /// Deposits, withdrawals and transfers on wallets of its own; then the invariants on PostgreSQL and Kafka.
     Wallet(Wallet),
 }
 
@@ -82,48 +79,14 @@ async fn main() -> anyhow::Result<ExitCode> {
     let outcome = drive(api, options.clone()).await;
     print!("{}", describe(&options, &outcome));
     let reading = settle(&environment, Duration::from_secs(wallet.settle)).await?;
-    let held = judge(&options, &outcome, &reading);
-
-    let complete = outcome.failed == 0 && outcome.succeeded == options.operations && outcome.failures.is_empty();
-    Ok(if complete && held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Prints what the stores say, and whether all of it is as promised.
-fn judge(options: &Options, outcome: &Outcome, reading: &Reading) -> bool {
-    let facts = &reading.facts;
-    let mut held = true;
-    match reading.caught_up_after {
-        Some(after) => println!("projections        caught up {:.2} s after the last operation", after.as_secs_f64()),
-        None => {
-            held = false;
-            println!("projections        did NOT catch up within the limit: {:?}", reading.progress);
-        }
-    }
-    for (group, unread) in &reading.lag {
-        held &= *unread == 0;
-        println!("lag                {unread} records, group {group}");
-    }
-    println!(
-        "stores             {} wallets, {} events committed, {} published, {} ledger entries",
-        facts.command_state.len(),
-        facts.committed.len(),
-        facts.published.len(),
-        facts.ledger.len()
-    );
-    for invariant in Invariant::ALL {
-        let violations = invariant.violations(facts);
-        let said = if violations.is_empty() { "held".into() } else { format!("VIOLATED {} times", violations.len()) };
-        println!("invariant {}        {said}: {}", invariant.number(), invariant.promise());
-        violations.iter().take(SHOWN).for_each(|violation| println!("  {violation}"));
-        held &= violations.is_empty();
-    }
+    let mut verdict = Verdict::of(&reading);
     // What a failed operation did is unknown, so only a run without failures can be held against the stores.
     if outcome.failed == 0 {
-        let lost = acknowledged::violations(options, &outcome.balances, facts);
-        let said = if lost.is_empty() { "held".into() } else { format!("VIOLATED {} times", lost.len()) };
-        println!("acknowledged       {said}: what the service acknowledged in this run is what is stored");
-        lost.iter().take(SHOWN).for_each(|violation| println!("  {violation}"));
-        held &= lost.is_empty();
+        let lost = acknowledged::violations(&options, &outcome.balances, &reading.facts);
+        verdict.rule("acknowledged", acknowledged::PROMISE, &lost);
     }
-    held
+    print!("{verdict}");
+
+    let complete = outcome.failed == 0 && outcome.succeeded == options.operations && outcome.failures.is_empty();
+    Ok(if complete && verdict.held() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -45,7 +45,7 @@ fn account(facts: &Facts, group: &Group, found: &mut Vec<String>) -> Account {
 
     let mut account = Account { group: group.name.clone(), accepted: 0, handled: 0, parked: 0, dead_lettered: 0 };
     for (place, event) in records(facts) {
-        if !group.next.get(&place.partition).is_some_and(|&next| place.offset < next) {
+        if group.next.get(&place.partition).is_none_or(|&next| place.offset >= next) {
             continue;
         }
         account.accepted += 1;

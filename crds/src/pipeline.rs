@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use tidegate_settings::{Consumes, Http, Run};
+use tidegate_settings::{Consumes, DeadLetter, Http, Retry, RetryMode, Run};
 
 use crate::DEFAULT_CONNECTION;
 
@@ -30,6 +30,8 @@ use crate::DEFAULT_CONNECTION;
     label("app.kubernetes.io/part-of", "tidegate"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.summary.ready", description = "Processors that are ready, of all"),
     printcolumn(name = "Lag", type_ = "integer", json_path = ".status.summary.lagRecords", description = "Records behind, over all processors; empty while it is unknown"),
+    printcolumn(name = "Retry", type_ = "integer", json_path = ".status.summary.retryDepth", description = "Records that wait to be tried again; empty while it is unknown"),
+    printcolumn(name = "DLQ", type_ = "integer", json_path = ".status.summary.deadLetters", description = "Dead letters that the topics hold; empty while it is unknown"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
@@ -118,6 +120,48 @@ pub struct SecretRef {
     validation = Rule::new(
         "!has(self.run.wallet) || !(self.run.wallet.role in ['LedgerProjector', 'ReadModelProjector']) || has(self.consumes)")
         .message("a projector reads a topic as a group; set consumes.topics and consumes.group"),
+    validation = Rule::new("has(self.consumes) || (!has(self.retry) && !has(self.deadLetter))")
+        .message("retry and deadLetter are about records that are read; set consumes, or take them out"),
+    validation = Rule::new("!has(self.retry) || has(self.deadLetter)")
+        .message("after the last try a record needs somewhere to go, or its partition would stop there; set deadLetter.topic"),
+    validation = Rule::new(
+        "!has(self.retry) || !has(self.retry.topic) || !has(self.consumes) || size(self.consumes.topics) == 1")
+        .message("retry.topic is one name, and consumes.topics has several topics, which need one each; take it out, and they are called <group>.<topic>.retry")
+        .field_path(".retry.topic"),
+    validation = Rule::new(
+        "!has(self.retry) || !has(self.retry.topic) || !has(self.retry.mode) || self.retry.mode != 'InPlace'")
+        .message("mode InPlace uses no retry topic; take retry.topic out, or set retry.mode to Topic")
+        .field_path(".retry.topic"),
+    validation = Rule::new(
+        "!has(self.retry) || !has(self.retry.topic) || \
+         (self.retry.topic.matches('^[a-zA-Z0-9._-]+$') && !(self.retry.topic in ['.', '..']) && !self.retry.topic.startsWith('__'))")
+        .message("Kafka takes only a-z, A-Z, 0-9, dot, underscore and hyphen in a topic's name, and keeps . and .. and what begins with __ for itself; choose another retry.topic")
+        .field_path(".retry.topic"),
+    validation = Rule::new(
+        "!has(self.deadLetter) || \
+         (self.deadLetter.topic.matches('^[a-zA-Z0-9._-]+$') && !(self.deadLetter.topic in ['.', '..']) && !self.deadLetter.topic.startsWith('__'))")
+        .message("Kafka takes only a-z, A-Z, 0-9, dot, underscore and hyphen in a topic's name, and keeps . and .. and what begins with __ for itself; choose another deadLetter.topic")
+        .field_path(".deadLetter.topic"),
+    validation = Rule::new(
+        "!has(self.retry) || has(self.retry.topic) || (has(self.retry.mode) && self.retry.mode == 'InPlace') || !has(self.consumes) || \
+         (self.consumes.group.matches('^[a-zA-Z0-9._-]+$') && !self.consumes.group.startsWith('__') && \
+         self.consumes.topics.all(t, size(self.consumes.group) + size(t) <= 242))")
+        .message("<group>.<topic>.retry would be no name that Kafka takes, which is 249 of the characters a-z, A-Z, 0-9, dot, underscore and hyphen at most; change consumes.group, or set retry.topic")
+        .field_path(".retry"),
+    validation = Rule::new(
+        "!has(self.retry) || !has(self.retry.topic) || \
+         ((!has(self.consumes) || !(self.retry.topic in self.consumes.topics)) && (!has(self.produces) || !(self.retry.topic in self.produces)))")
+        .message("retry.topic is a topic that the processor reads or writes already; name one that nobody else uses")
+        .field_path(".retry.topic"),
+    validation = Rule::new(
+        "!has(self.deadLetter) || \
+         ((!has(self.consumes) || !(self.deadLetter.topic in self.consumes.topics)) && (!has(self.produces) || !(self.deadLetter.topic in self.produces)))")
+        .message("deadLetter.topic is a topic that the processor reads or writes already; name another")
+        .field_path(".deadLetter.topic"),
+    validation = Rule::new(
+        "!has(self.retry) || !has(self.retry.topic) || !has(self.deadLetter) || self.retry.topic != self.deadLetter.topic")
+        .message("retry.topic and deadLetter.topic are one topic; records that are tried again and records that are not need one each")
+        .field_path(".retry.topic"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Processor {
@@ -138,6 +182,15 @@ pub struct Processor {
     /// What it reads, and as which consumer group. Each topic is a KafkaTopic of this namespace, or one that allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumes: Option<Consumes>,
+    /// How a record that failed is tried again. In mode Topic each consumed topic gets a retry topic, made by the operator and as a
+    /// KafkaTopic that the pipeline owns, with the consumed topic's partitions and replicas. Absent: it is tried again where it is, for
+    /// as long as it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Where records go that cannot be handled. The topic is made by the operator, as a KafkaTopic that the pipeline owns, unless there
+    /// is a KafkaTopic of that name: that one is used as it is. Absent: a partition stops at such a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<DeadLetter>,
     /// Makes a Service for its HTTP port. Health and metrics are served on it too, on 8080 without this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
@@ -231,6 +284,12 @@ pub struct PipelineSummary {
     /// Records behind, over all processors. Absent while one of them is unknown, or where nothing consumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_records: Option<i64>,
+    /// Records that wait in retry topics, over all processors. Absent while one of them is unknown, or where there is no retry topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_depth: Option<i64>,
+    /// Dead letters, over all dead-letter topics. Absent while one of them is unknown, or where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<i64>,
 }
 
 /// One processor as it runs.
@@ -261,6 +320,14 @@ pub struct ProcessorStatus {
     /// Absent while it is unknown. Written at most every 30 seconds, and when it becomes 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_records: Option<i64>,
+    /// Records in its retry topics from the oldest unfinished one on, over all partitions. Absent while it is unknown, or where there is
+    /// no retry topic. Written as lagRecords is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_depth: Option<i64>,
+    /// Records that its dead-letter topic holds, those of other processors that share it included. Absent while it is unknown, or where
+    /// there is no dead-letter topic. Written as lagRecords is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<i64>,
 }
 
 impl EventPipelineSpec {
@@ -289,5 +356,16 @@ impl Processor {
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         let consumed = self.consumes.iter().flat_map(|consumes| &consumes.topics);
         self.produces.iter().flatten().chain(consumed).map(String::as_str)
+    }
+
+    /// Its retry topics: each topic that it reads, with the one in which that one's records wait. None in mode InPlace.
+    pub fn retry_topics(&self) -> Vec<(&str, String)> {
+        match (&self.retry, &self.consumes) {
+            (Some(retry), Some(consumes)) if retry.mode() == RetryMode::Topic => {
+                let of = |topic: &'_ String| retry.topic_of(&consumes.group, topic);
+                consumes.topics.iter().map(|topic| (topic.as_str(), of(topic))).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 }

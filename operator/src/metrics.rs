@@ -1,6 +1,6 @@
 //! What the operator counts. Labels are bounded: kinds, outcomes, names of resources; never a uid or an error's text.
 
-use std::sync::Arc;
+use std::{hash::Hash, sync::Arc};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -54,6 +54,17 @@ pub struct ProcessorLabels {
     pub processor: String,
 }
 
+/// A dead-letter topic of a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
+pub struct DeadLetterLabels {
+    /// Namespace of the EventPipeline.
+    pub namespace: String,
+    /// Its name.
+    pub pipeline: String,
+    /// Kafka name of the topic.
+    pub topic: String,
+}
+
 /// All metrics. Clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -64,6 +75,8 @@ pub struct Metrics {
     drift_cycles: Counter,
     leader: Gauge,
     lag: Family<ProcessorLabels, Gauge>,
+    retry: Family<ProcessorLabels, Gauge>,
+    dead_letters: Family<DeadLetterLabels, Gauge>,
     /// Requests made of Kafka.
     pub kafka: RequestMetrics,
 }
@@ -79,6 +92,8 @@ impl Default for Metrics {
             drift_cycles: Counter::default(),
             leader: Gauge::default(),
             lag: Family::default(),
+            retry: Family::default(),
+            dead_letters: Family::default(),
             kafka: RequestMetrics::default(),
         };
         registry.register(
@@ -98,6 +113,16 @@ impl Default for Metrics {
             "tidegate_processor_lag_records",
             "Records that a processor's group can read and has not committed; absent while unknown",
             metrics.lag.clone(),
+        );
+        registry.register(
+            "tidegate_processor_retry_records",
+            "Records in a processor's retry topics from the oldest unfinished one on; absent while unknown",
+            metrics.retry.clone(),
+        );
+        registry.register(
+            "tidegate_pipeline_dead_letters",
+            "Records that a dead-letter topic of a pipeline holds; absent while unknown",
+            metrics.dead_letters.clone(),
         );
         metrics.kafka.register(&mut registry);
         Self { registry: Arc::new(registry), ..metrics }
@@ -138,13 +163,27 @@ impl Metrics {
 
     /// Sets a processor's lag; the series goes while it is unknown.
     pub fn lag(&self, labels: &ProcessorLabels, records: Option<i64>) {
-        match records {
-            Some(records) => {
-                self.lag.get_or_create(labels).set(records);
-            }
-            None => {
-                self.lag.remove(labels);
-            }
+        show(&self.lag, labels, records);
+    }
+
+    /// Sets what waits in a processor's retry topics; the series goes while it is unknown.
+    pub fn retry(&self, labels: &ProcessorLabels, records: Option<i64>) {
+        show(&self.retry, labels, records);
+    }
+
+    /// Sets what a dead-letter topic holds; the series goes while it is unknown.
+    pub fn dead_letters(&self, labels: &DeadLetterLabels, records: Option<i64>) {
+        show(&self.dead_letters, labels, records);
+    }
+}
+
+fn show<L: Clone + Eq + Hash>(family: &Family<L, Gauge>, labels: &L, value: Option<i64>) {
+    match value {
+        Some(value) => {
+            family.get_or_create(labels).set(value);
+        }
+        None => {
+            family.remove(labels);
         }
     }
 }
@@ -160,7 +199,11 @@ mod tests {
         metrics.lag(&labels, Some(7));
         let series = r#"tidegate_processor_lag_records{namespace="n",pipeline="p",processor="q"} 7"#;
         assert!(metrics.text().unwrap().contains(series));
+        metrics.retry(&labels, Some(3));
+        let series = r#"tidegate_processor_retry_records{namespace="n",pipeline="p",processor="q"} 3"#;
+        assert!(metrics.text().unwrap().contains(series));
         metrics.lag(&labels, None);
+        metrics.retry(&labels, None);
         assert!(!metrics.text().unwrap().contains(r#"processor="q""#));
     }
 

@@ -29,6 +29,8 @@ pub fn of_topic(context: &Context, topic: &KafkaTopic) {
     for pipeline in context.pipelines.state_filter(|pipeline| pipeline::names(pipeline, topic)) {
         let _ = context.pipeline_triggers.send(ObjectRef::from_obj(pipeline.as_ref()));
     }
+    // One that its owner does not wish for any more.
+    of_child(context, &topic.metadata);
 }
 
 /// A pipeline came, changed or went.
@@ -37,14 +39,14 @@ pub fn of_pipeline(context: &Context, pipeline: &EventPipeline) {
     if context.pipelines.get(&ObjectRef::from_obj(pipeline)).is_none() {
         context.pipeline_memories.forget(uid.as_deref().unwrap_or_default());
     }
-    // A group or a name may be free now.
+    // A group, a name or a topic may be free now.
     let stalled = |reason: &'static [&'static str]| {
         move |conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition]| {
             is_true(conditions, STALLED)
                 && conditions.iter().any(|one| one.type_ == READY && reason.contains(&one.reason.as_str()))
         }
     };
-    let waits = stalled(&["GroupInUse", "NameTaken"]);
+    let waits = stalled(&["GroupInUse", "NameTaken", "Conflict"]);
     let others = context.pipelines.state_filter(|other| {
         other.metadata.uid != *uid && other.status.as_ref().is_some_and(|status| waits(&status.conditions))
     });

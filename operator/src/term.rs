@@ -20,6 +20,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tidegate_crds::KafkaTopic;
 use tidegate_kafka::{AdminOptions, Krafka};
 use tidegate_settings::binding::{self, BindingError, KafkaConnection};
 use tokio::sync::mpsc;
@@ -102,7 +103,7 @@ pub async fn lead(
     let (pipeline_triggers, pipeline_requests) = mpsc::unbounded_channel();
     let mut filling = Filling::default();
     let (topics_filled, pipelines_filled) = (filling.store(), filling.store());
-    let (children, child_watches) = children(&client, &mut filling);
+    let (children, child_watches) = children(&client, topics.clone(), &mut filling);
     let context = Arc::new(Context {
         client: client.clone(),
         config,
@@ -157,7 +158,7 @@ pub async fn lead(
 type Watch = Box<dyn FnOnce(Arc<Context>) -> BoxFuture<'static, ()> + Send>;
 
 /// Stores of what is made for pipelines, and the watches that fill them.
-fn children(client: &Client, filling: &mut Filling) -> (Children, Vec<Watch>) {
+fn children(client: &Client, topics: Store<KafkaTopic>, filling: &mut Filling) -> (Children, Vec<Watch>) {
     let managed = || watcher::Config::default().labels(MANAGED);
     let (deployments, writer) = reflector::store();
     let events = watched(watcher(Api::all(client.clone()), managed()), writer, filling.store(), false);
@@ -175,7 +176,7 @@ fn children(client: &Client, filling: &mut Filling) -> (Children, Vec<Watch>) {
     let (secrets, writer) = reflector::store::<PartialObjectMeta<Secret>>();
     let events = watched(watcher(Api::all(client.clone()), watcher::Config::default()), writer, filling.store(), true);
     watches.push(telling(events, neighbours::of_secret));
-    (Children { deployments, service_accounts, config_maps, services, budgets, secrets }, watches)
+    (Children { deployments, service_accounts, config_maps, services, budgets, topics, secrets }, watches)
 }
 
 fn metadata_child<K: Child + DeserializeOwned>(

@@ -71,7 +71,7 @@ impl World {
             connections: BTreeMap::from([("main".to_owned(), gateway)]),
             busy: Busy::default(),
             filling: Filling::default(),
-            topics,
+            topics: topics.clone(),
             pipelines,
             children: Children {
                 deployments: reflector::store().0,
@@ -79,6 +79,7 @@ impl World {
                 config_maps: reflector::store().0,
                 services: reflector::store().0,
                 budgets: reflector::store().0,
+                topics,
                 secrets: reflector::store().0,
             },
             readings: Readings::default(),

@@ -41,15 +41,26 @@ pub fn backlogs(
 ) -> Option<Vec<Backlog>> {
     let of = |partition: &TopicPartition| {
         let end = *offsets.stable.get(partition)?;
+        let start = offsets.earliest.get(partition).copied();
         let next = match (committed.get(partition), start_at) {
-            (Some(next), _) => *next,
-            (None, StartAt::Earliest) => *offsets.earliest.get(partition)?,
+            // What lies before the start is gone, committed or not.
+            (Some(next), _) => start.map_or(*next, |start| start.max(*next)),
+            (None, StartAt::Earliest) => start?,
             // It would begin behind the newest record.
             (None, StartAt::Latest) => end,
         };
         Some(Backlog { partition: partition.clone(), next, end })
     };
     partitions.iter().map(of).collect()
+}
+
+/// Records that partitions hold, read by anybody or not; none while any part of the answer is missing.
+pub fn held(partitions: &[TopicPartition], offsets: &Offsets) -> Option<i64> {
+    let of = |partition: &TopicPartition| {
+        let (start, end) = (offsets.earliest.get(partition)?, offsets.stable.get(partition)?);
+        Some(end.saturating_sub(*start).max(0))
+    };
+    partitions.iter().map(of).sum()
 }
 
 /// The order of magnitude of a lag, in powers of two; 0 and unknown are their own.
@@ -106,6 +117,20 @@ mod tests {
     #[test]
     fn a_commit_ahead_of_the_end_is_no_negative_lag() {
         assert_eq!(lag(&[partition(0)], &at(&[(0, 12)]), &offsets(&[(0, 10)], &[]), StartAt::Earliest), Some(0));
+    }
+
+    #[test]
+    fn what_was_removed_from_the_log_is_behind_nobody() {
+        let offsets = offsets(&[(0, 10)], &[(0, 7)]);
+        assert_eq!(lag(&[partition(0)], &at(&[(0, 2)]), &offsets, StartAt::Earliest), Some(3));
+        assert_eq!(lag(&[partition(0)], &at(&[(0, 9)]), &offsets, StartAt::Earliest), Some(1));
+    }
+
+    #[test]
+    fn what_a_topic_holds_is_known_of_all_its_partitions_or_not_at_all() {
+        let both = [partition(0), partition(1)];
+        assert_eq!(held(&both, &offsets(&[(0, 10), (1, 4)], &[(0, 7), (1, 4)])), Some(3));
+        assert_eq!(held(&both, &offsets(&[(0, 10), (1, 4)], &[(0, 7)])), None);
     }
 
     #[test]

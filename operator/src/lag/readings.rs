@@ -23,6 +23,10 @@ pub struct Reading {
     pub members: Option<i32>,
     /// Records behind; none while unknown.
     pub lag: Option<i64>,
+    /// Records that wait in retry topics; none while unknown, or without such topics.
+    pub retry: Option<i64>,
+    /// Records in the dead-letter topic; none while unknown, or without one.
+    pub dead_letters: Option<i64>,
 }
 
 /// A processor: uid of the pipeline, name.
@@ -56,8 +60,10 @@ impl Readings {
 }
 
 fn is_news(old: &Reading, new: &Reading, age: Duration) -> bool {
-    let gone = new.lag == Some(0) && old.lag != Some(0);
-    let other = bucket(old.lag) != bucket(new.lag) || old.members != new.members || old.state != new.state;
+    let is_gone = |old: Option<i64>, new: Option<i64>| new == Some(0) && old != Some(0);
+    let gone = is_gone(old.lag, new.lag) || is_gone(old.retry, new.retry);
+    let counts = |reading: &Reading| [reading.lag, reading.retry, reading.dead_letters].map(bucket);
+    let other = counts(old) != counts(new) || old.members != new.members || old.state != new.state;
     (gone && age >= GONE) || (other && age >= INTERVAL)
 }
 
@@ -66,7 +72,7 @@ mod tests {
     use super::*;
 
     fn reading(lag: i64) -> Reading {
-        Reading { state: Some("Stable".into()), members: Some(1), lag: Some(lag) }
+        Reading { state: Some("Stable".into()), members: Some(1), lag: Some(lag), ..Reading::default() }
     }
 
     #[test]
@@ -83,6 +89,8 @@ mod tests {
         assert!(readings.take(key(), reading(0), at(47)), "gone");
         assert!(readings.take(key(), Reading::default(), at(80)), "unknown");
         assert_eq!(readings.shown("uid", "ledger"), Some(Reading::default()));
+        let one_dead = Reading { dead_letters: Some(1), ..Reading::default() };
+        assert!(readings.take(key(), one_dead, at(110)), "a dead letter is news, whatever the lag");
         readings.retain(|_| false);
         assert_eq!(readings.shown("uid", "ledger"), None);
     }

@@ -13,7 +13,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tidegate_crds::EventPipeline;
+use tidegate_crds::{EventPipeline, KafkaTopic};
 
 use super::{
     PipelineError,
@@ -50,6 +50,14 @@ impl Applier<'_> {
             self.object(budget).await?;
         }
         Ok(())
+    }
+
+    /// Applies a KafkaTopic that the pipeline owns.
+    ///
+    /// # Errors
+    /// What the API server said.
+    pub async fn topic(&self, topic: &KafkaTopic) -> Result<(), PipelineError> {
+        self.object(topic).await
     }
 
     async fn deployment(&self, deployment: &Deployment, replicas: Option<i32>) -> Result<(), PipelineError> {
@@ -136,10 +144,23 @@ impl Applier<'_> {
         self.prune_kind::<Service>(&with(&|one| one.service.is_some())).await?;
         self.prune_kind::<Deployment>(&all).await?;
         self.prune_kind::<ConfigMap>(&all).await?;
-        self.prune_kind::<ServiceAccount>(&all).await
+        self.prune_kind::<ServiceAccount>(&all).await?;
+        Ok(())
     }
 
-    async fn prune_kind<K: Child + DeserializeOwned>(&self, wanted: &BTreeSet<String>) -> Result<(), PipelineError> {
+    /// Deletes the KafkaTopics that the pipeline owns and none of `topics` is; the names of those that go. What they are about stays.
+    ///
+    /// # Errors
+    /// What the API server said.
+    pub async fn prune_topics(&self, topics: &[KafkaTopic]) -> Result<Vec<String>, PipelineError> {
+        self.prune_kind::<KafkaTopic>(&topics.iter().filter_map(|topic| topic.metadata.name.clone()).collect()).await
+    }
+
+    async fn prune_kind<K: Child + DeserializeOwned>(
+        &self,
+        wanted: &BTreeSet<String>,
+    ) -> Result<Vec<String>, PipelineError> {
+        let mut gone = Vec::new();
         let api: Api<K> = Api::namespaced(self.context.client.clone(), self.namespace());
         for metadata in K::all(&self.context.children, self.namespace()) {
             let Some(name) = metadata.name.clone().filter(|name| !wanted.contains(name)) else { continue };
@@ -153,13 +174,13 @@ impl Applier<'_> {
                 ..DeleteParams::default()
             };
             match api.delete(&name, &parameters).await {
-                Ok(_) => {}
+                Ok(_) => gone.push(name.clone()),
                 Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
                 Err(error) => return Err(PipelineError::kubernetes("deleting what no processor needs")(error)),
             }
             self.context.pipeline_memories.with(self.uid(), |memory| memory.applied.remove(&(kind_of::<K>(), name)));
         }
-        Ok(())
+        Ok(gone)
     }
 
     fn namespace(&self) -> &str {

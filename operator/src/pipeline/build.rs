@@ -151,8 +151,8 @@ fn settings(pipeline: &EventPipeline, processor: &Processor) -> Settings {
         run: processor.run.clone(),
         produces: processor.produces.clone().unwrap_or_default(),
         consumes: processor.consumes.clone(),
-        retry: None,
-        dead_letter: None,
+        retry: processor.retry.clone(),
+        dead_letter: processor.dead_letter.clone(),
         http: processor.http.clone().unwrap_or(Http { port: DEFAULT_PORT, auth: Auth::None }),
     }
 }
@@ -173,15 +173,20 @@ fn metadata(pipeline: &EventPipeline, processor: &Processor) -> ObjectMeta {
         name: Some(object_name(pipeline, &processor.name)),
         namespace: pipeline.metadata.namespace.clone(),
         labels: Some(labels),
-        owner_references: Some(vec![OwnerReference {
-            api_version: "tidegate.dev/v1alpha1".into(),
-            kind: "EventPipeline".into(),
-            name,
-            uid: pipeline.metadata.uid.clone().unwrap_or_default(),
-            controller: Some(true),
-            block_owner_deletion: Some(true),
-        }]),
+        owner_references: Some(vec![owner_reference(pipeline)]),
         ..ObjectMeta::default()
+    }
+}
+
+/// What makes an object go with its pipeline.
+pub fn owner_reference(pipeline: &EventPipeline) -> OwnerReference {
+    OwnerReference {
+        api_version: "tidegate.dev/v1alpha1".into(),
+        kind: "EventPipeline".into(),
+        name: pipeline.metadata.name.clone().unwrap_or_default(),
+        uid: pipeline.metadata.uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
     }
 }
 

@@ -16,7 +16,7 @@ use kube::{
     core::PartialObjectMeta,
     runtime::reflector::{ObjectRef, Store},
 };
-use tidegate_crds::EventPipeline;
+use tidegate_crds::{EventPipeline, KafkaTopic};
 
 /// A kind that processors are made of.
 pub trait Child:
@@ -39,6 +39,8 @@ pub struct Children {
     pub services: Store<PartialObjectMeta<Service>>,
     /// Metadata.
     pub budgets: Store<PartialObjectMeta<PodDisruptionBudget>>,
+    /// Every KafkaTopic, whoever made it.
+    pub topics: Store<KafkaTopic>,
     /// Metadata of every Secret: which of them a pipeline names is known only later.
     pub secrets: Store<PartialObjectMeta<Secret>>,
 }
@@ -53,6 +55,13 @@ impl Children {
 impl Child for Deployment {
     fn all(children: &Children, namespace: &str) -> Vec<ObjectMeta> {
         let of = children.deployments.state_filter(|object| object.metadata.namespace.as_deref() == Some(namespace));
+        of.iter().map(|object| object.metadata.clone()).collect()
+    }
+}
+
+impl Child for KafkaTopic {
+    fn all(children: &Children, namespace: &str) -> Vec<ObjectMeta> {
+        let of = children.topics.state_filter(|object| object.metadata.namespace.as_deref() == Some(namespace));
         of.iter().map(|object| object.metadata.clone()).collect()
     }
 }

@@ -17,7 +17,7 @@ use tidegate_crds::{
 use super::{
     apply::Applier,
     build::{Surroundings, build, hash, object_name},
-    pods,
+    failures, owned, pods,
     report::{Outcome, View, status, view},
     resolve::{YOUNG, resolve},
     scale::{Scale, scale},
@@ -145,13 +145,33 @@ impl One<'_> {
                 self.report(Outcome::Waiting(refusal), self.kept(), None).await?;
                 Ok(Action::requeue(if world.young { YOUNG } else { WAIT }))
             }
-            Ok(()) if self.apply(&world).await? => Ok(Action::await_change()),
-            // Pods may get into trouble without their Deployment changing.
-            Ok(()) => Ok(Action::requeue(LOOK)),
+            Ok(()) => self.run(&world).await,
         }
     }
 
-    /// Applies everything; whether all pods are as they should be.
+    /// Topics first: a process that starts finds those that it needs.
+    async fn run(&self, world: &World) -> Result<Action, PipelineError> {
+        let topics = owned::topics(self.pipeline, world);
+        let applier = Applier { context: self.context, pipeline: self.pipeline };
+        for topic in &topics {
+            applier.topic(topic).await?;
+        }
+        if let Some(refusal) = failures::awaited(self.pipeline, world) {
+            self.report(Outcome::Waiting(refusal), self.kept(), None).await?;
+            return Ok(Action::requeue(WAIT));
+        }
+        let settled = self.apply(world).await?;
+        for name in applier.prune_topics(&topics).await? {
+            let note = format!(
+                "KafkaTopic {name} goes, because no processor needs it any more; the topic stays in Kafka, with what is in it"
+            );
+            self.context.events.normal(&self.about, "TopicReleased", "Prune", note).await;
+        }
+        // Pods may get into trouble without their Deployment changing.
+        Ok(if settled { Action::await_change() } else { Action::requeue(LOOK) })
+    }
+
+    /// Applies every processor; whether all pods are as they should be.
     async fn apply(&self, world: &World) -> Result<bool, PipelineError> {
         let scales = self.scales();
         self.record_before_suspend(&scales).await?;

@@ -4,7 +4,10 @@ mod apply;
 mod build;
 pub mod children;
 mod controller;
+mod failures;
+mod holders;
 pub mod memory;
+pub mod owned;
 mod pod;
 mod pods;
 mod report;
@@ -23,10 +26,12 @@ pub fn may_name(topic: &KafkaTopic, pipeline: &EventPipeline) -> bool {
         || topic.spec.allowed_namespaces.iter().flatten().any(|allowed| Some(allowed) == namespace)
 }
 
-/// Whether a pipeline names a topic of its connection.
+/// Whether a pipeline names a topic of its connection, or wishes for it.
 pub fn names(pipeline: &EventPipeline, topic: &KafkaTopic) -> bool {
+    let name = topic.topic_name();
+    let names = || pipeline.spec.processors.iter().any(|processor| processor.topics().any(|named| named == name));
     pipeline.spec.connection() == topic.connection()
-        && pipeline.spec.processors.iter().any(|processor| processor.topics().any(|name| name == topic.topic_name()))
+        && (names() || owned::wishes(pipeline).iter().any(|wish| wish.topic == name))
 }
 
 /// Whether a pipeline mounts a Secret of its namespace.

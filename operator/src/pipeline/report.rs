@@ -1,5 +1,7 @@
 //! What became of an EventPipeline, as its status. Pure.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use tidegate_crds::{
@@ -54,6 +56,8 @@ pub fn view(
             group_state: reading.state.filter(|_| group.is_some()),
             members: reading.members.filter(|_| group.is_some()),
             lag_records: reading.lag.filter(|_| group.is_some()),
+            retry_depth: reading.retry.filter(|_| !processor.retry_topics().is_empty()),
+            dead_letters: reading.dead_letters.filter(|_| processor.dead_letter.is_some()),
             group,
             replicas_before_suspend: before_suspend,
             ..ProcessorStatus::default()
@@ -99,6 +103,8 @@ pub fn status(
         summary: Some(PipelineSummary {
             ready: format!("{}/{}", views.iter().filter(|view| is_ready(view)).count(), views.len()),
             lag_records: total_lag(&lines),
+            retry_depth: total_retry(pipeline, &lines),
+            dead_letters: total_dead_letters(pipeline, &lines),
         }),
         processors: lines,
         config_hash: config_hash.or_else(|| previous.config_hash.clone()),
@@ -115,6 +121,29 @@ fn total_lag(lines: &[ProcessorStatus]) -> Option<i64> {
     let mut consuming = lines.iter().filter(|line| line.group.is_some()).peekable();
     consuming.peek()?;
     consuming.map(|line| line.lag_records).sum()
+}
+
+/// All that waits to be tried again; none while one part is unknown, or where nothing is tried again in a topic.
+fn total_retry(pipeline: &EventPipeline, lines: &[ProcessorStatus]) -> Option<i64> {
+    let mut retrying =
+        pipeline.spec.processors.iter().filter(|processor| !processor.retry_topics().is_empty()).peekable();
+    retrying.peek()?;
+    retrying.map(|processor| line(lines, &processor.name)?.retry_depth).sum()
+}
+
+/// All dead letters, those of a shared topic once; none while one part is unknown, or where there is no topic for them.
+fn total_dead_letters(pipeline: &EventPipeline, lines: &[ProcessorStatus]) -> Option<i64> {
+    let mut topics = BTreeMap::new();
+    for processor in &pipeline.spec.processors {
+        let Some(dead_letter) = &processor.dead_letter else { continue };
+        let held = line(lines, &processor.name).and_then(|line| line.dead_letters);
+        topics.insert(dead_letter.topic.as_str(), held);
+    }
+    if topics.is_empty() { None } else { topics.into_values().sum() }
+}
+
+fn line<'a>(lines: &'a [ProcessorStatus], processor: &str) -> Option<&'a ProcessorStatus> {
+    lines.iter().find(|line| line.name == processor)
 }
 
 fn drafts(pipeline: &EventPipeline, outcome: &Outcome, views: &[View]) -> Vec<Draft> {

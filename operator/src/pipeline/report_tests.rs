@@ -34,7 +34,7 @@ fn processor(at: usize) -> Processor {
 }
 
 fn reading(lag: Option<i64>, members: i32) -> Option<Reading> {
-    Some(Reading { state: Some("Stable".into()), members: Some(members), lag })
+    Some(Reading { state: Some("Stable".into()), members: Some(members), lag, ..Reading::default() })
 }
 
 fn views(ledger: Option<Reading>) -> Vec<View> {
@@ -57,7 +57,10 @@ fn conditions(status: &EventPipelineStatus) -> Vec<String> {
 fn a_pipeline_that_runs_is_ready_and_healthy_in_one_line() {
     let status = report(&Outcome::Applied, &views(reading(Some(7), 1)));
     assert_eq!(conditions(&status), ["Ready=True:Running", "Healthy=True:MembersPresent"]);
-    assert_eq!(status.summary, Some(PipelineSummary { ready: "2/2".into(), lag_records: Some(7) }));
+    assert_eq!(
+        status.summary,
+        Some(PipelineSummary { ready: "2/2".into(), lag_records: Some(7), ..PipelineSummary::default() })
+    );
     assert_eq!(status.observed_generation, Some(3));
 }
 
@@ -130,4 +133,48 @@ fn suspended_is_what_the_spec_says_and_so_ready() {
     assert_eq!(conditions(&status), ["Ready=True:Suspended"]);
     assert_eq!(status.summary.unwrap().ready, "0/1");
     assert_eq!(status.processors[0].replicas_before_suspend, Some(4));
+}
+
+fn failing(name: &str, retry: serde_json::Value, dead_letters: &str) -> Processor {
+    serde_json::from_value(json!({
+        "name": name, "run": {"wallet": {"role": "LedgerProjector"}},
+        "consumes": {"topics": ["events"], "group": name}, "retry": retry, "deadLetter": {"topic": dead_letters},
+    }))
+    .unwrap()
+}
+
+#[test]
+fn what_waits_is_added_up_and_a_shared_dead_letter_topic_counts_once() {
+    let mut pipeline = pipeline();
+    pipeline.spec.processors.extend([
+        failing("one", json!({}), "shared"),
+        failing("two", json!({}), "shared"),
+        failing("three", json!({"mode": "InPlace"}), "own"),
+    ]);
+    let read = |retry, dead_letters| Some(Reading { retry, dead_letters, ..Reading::default() });
+    let report = |readings: [Option<Reading>; 3]| {
+        let lines: Vec<View> = pipeline.spec.processors[2..]
+            .iter()
+            .zip(readings)
+            .map(|(processor, reading)| view(processor, None, None, reading, None))
+            .collect();
+        let now = Timestamp::from_second(1).unwrap();
+        status(&pipeline, &EventPipelineStatus::default(), &Outcome::Applied, &lines, None, now)
+    };
+    let known = report([read(Some(3), Some(5)), read(Some(4), Some(5)), read(Some(9), Some(2))]);
+    let summary = known.summary.unwrap();
+    assert_eq!((summary.retry_depth, summary.dead_letters), (Some(7), Some(7)));
+    assert_eq!(known.processors[0].retry_depth, Some(3));
+    assert_eq!(known.processors[2].retry_depth, None, "in place nothing waits in a topic");
+
+    let unknown = report([read(None, Some(5)), read(Some(4), Some(5)), read(None, None)]);
+    let summary = unknown.summary.unwrap();
+    assert_eq!((summary.retry_depth, summary.dead_letters), (None, None), "not 0");
+}
+
+#[test]
+fn where_nothing_is_tried_again_nothing_is_said_of_it() {
+    let status = report(&Outcome::Applied, &views(reading(Some(7), 1)));
+    let text = serde_json::to_string(&status).unwrap();
+    assert!(!text.contains("retryDepth") && !text.contains("deadLetters"), "{text}");
 }

@@ -3,15 +3,18 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
-    policy::v1::PodDisruptionBudget,
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Api, Resource, runtime::reflector::ObjectRef};
 use serde::de::DeserializeOwned;
 use tidegate_crds::{
-    EventPipeline, KafkaTopic,
+    EventPipeline, KafkaTopic, KafkaTopicStatus,
     conditions::{READY, STALLED},
 };
 
@@ -19,7 +22,9 @@ use super::{
     PipelineError,
     build::object_name,
     children::{Child, owner},
+    holders::holders,
     may_name,
+    owned::{DEFAULT_MAX_BYTES, Source},
     validate::{SecretView, TopicView, World},
 };
 use crate::{conditions::is_true, context::Context};
@@ -42,6 +47,7 @@ pub async fn resolve(context: &Context, pipeline: &EventPipeline) -> Result<Worl
         secrets: secrets(context, pipeline).await?,
         topics,
         foreign_topics,
+        holders: holders(context, pipeline),
         groups: groups(context, pipeline),
         young: is_young(pipeline),
         taken: taken(context, pipeline).await?,
@@ -99,19 +105,15 @@ fn topics(context: &Context, pipeline: &EventPipeline) -> (BTreeMap<String, Topi
     let (mut own, mut foreign) = (BTreeMap::<String, TopicView>::new(), BTreeMap::new());
     let names: Vec<&str> = pipeline.spec.processors.iter().flat_map(|processor| processor.topics()).collect();
     let connection = pipeline.spec.connection();
-    let named = |topic: &KafkaTopic| topic.connection() == connection && names.contains(&topic.topic_name());
-    for topic in context.topics.state_filter(named) {
-        let resource = format!(
-            "{}/{}",
-            topic.metadata.namespace.as_deref().unwrap_or_default(),
-            topic.metadata.name.as_deref().unwrap_or_default()
-        );
+    let wanted = |topic: &KafkaTopic| topic.connection() == connection && names.contains(&topic.topic_name());
+    for topic in context.topics.state_filter(wanted) {
+        let resource = named(&topic.metadata);
         let name = topic.topic_name().to_owned();
         if !may_name(&topic, pipeline) {
             foreign.insert(name, resource);
             continue;
         }
-        let view = topic_view(resource, &context.topic_memories.status(&topic));
+        let view = topic_view(resource, &topic, &context.topic_memories.status(&topic));
         // Of two that claim it, the one that has it.
         if own.get(&name).is_none_or(|other| !other.exists || other.trouble.is_some()) {
             own.insert(name, view);
@@ -120,39 +122,58 @@ fn topics(context: &Context, pipeline: &EventPipeline) -> (BTreeMap<String, Topi
     (own, foreign)
 }
 
-fn topic_view(resource: String, status: &tidegate_crds::KafkaTopicStatus) -> TopicView {
+/// `namespace/name`.
+pub fn named(metadata: &ObjectMeta) -> String {
+    let of = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("{}/{}", of(&metadata.namespace), of(&metadata.name))
+}
+
+/// A KafkaTopic, with the status to go by.
+pub fn topic_view(resource: String, topic: &KafkaTopic, status: &KafkaTopicStatus) -> TopicView {
     let ready = status.conditions.iter().find(|condition| condition.type_ == READY);
     let said = || ready.map(|condition| format!("{}: {}", condition.reason, condition.message));
     // A topic that is there serves, whatever is wrong with its resource, unless it is lost or somebody else's.
     let reason = ready.map(|condition| condition.reason.as_str()).unwrap_or_default();
     let unusable = is_true(&status.conditions, STALLED) && ["TopicLost", "Conflict"].contains(&reason);
     let exists = status.topic_id.is_some();
-    TopicView { resource, exists, trouble: if exists && !unusable { None } else { said() } }
+    TopicView {
+        resource,
+        exists,
+        trouble: if exists && !unusable { None } else { said() },
+        source: source(topic, status),
+    }
 }
 
-/// Groups that pipelines older than this one use.
-fn groups(context: &Context, pipeline: &EventPipeline) -> BTreeMap<String, String> {
+fn source(topic: &KafkaTopic, status: &KafkaTopicStatus) -> Option<Source> {
+    const KEY: &str = "max.message.bytes";
+    let wished = || topic.spec.config.as_ref()?.get(KEY).map(|value| value.to_string().trim_matches('"').to_owned());
+    let max_bytes = status.config.get(KEY).cloned().or_else(wished).and_then(|bytes| bytes.trim().parse().ok());
+    Some(Source {
+        partitions: status.partitions?,
+        replicas: status.replicas?,
+        min_in_sync: status.min_insync_replicas?,
+        max_bytes: max_bytes.unwrap_or(DEFAULT_MAX_BYTES),
+    })
+}
+
+/// Whether `other` was there before `pipeline`, on the same Kafka cluster: of two that want one thing, it has it.
+pub fn is_older(other: &EventPipeline, pipeline: &EventPipeline) -> bool {
     let age = |pipeline: &EventPipeline| {
         let created = pipeline.metadata.creation_timestamp.as_ref().map(|time| time.0);
         (created, pipeline.metadata.uid.clone())
     };
-    let mine = age(pipeline);
-    let older = |other: &EventPipeline| {
-        other.spec.connection() == pipeline.spec.connection()
-            && other.metadata.deletion_timestamp.is_none()
-            && age(other) < mine
-    };
+    other.spec.connection() == pipeline.spec.connection()
+        && other.metadata.deletion_timestamp.is_none()
+        && age(other) < age(pipeline)
+}
+
+/// Groups that pipelines older than this one use.
+fn groups(context: &Context, pipeline: &EventPipeline) -> BTreeMap<String, String> {
     let mut groups = BTreeMap::new();
-    for other in context.pipelines.state_filter(older) {
+    for other in context.pipelines.state_filter(|other| is_older(other, pipeline)) {
         for processor in &other.spec.processors {
             let Some(consumes) = &processor.consumes else { continue };
-            let holder = format!(
-                "{}/{}/{}",
-                other.metadata.namespace.as_deref().unwrap_or_default(),
-                other.metadata.name.as_deref().unwrap_or_default(),
-                processor.name
-            );
-            groups.insert(consumes.group.clone(), holder);
+            groups.insert(consumes.group.clone(), format!("{}/{}", named(&other.metadata), processor.name));
         }
     }
     groups

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_crds::EventPipeline;
 use tidegate_settings::{Run, WalletRole};
 
+use super::{failures, holders::Holder, owned::Source};
 use crate::{config::ImageConfig, topic::plan::Refusal};
 
 /// What validation needs to know of the world.
@@ -21,6 +22,8 @@ pub struct World {
     pub topics: BTreeMap<String, TopicView>,
     /// Topics of the connection by Kafka name that it may not name, with their resource.
     pub foreign_topics: BTreeMap<String, String>,
+    /// Who has the topics that the pipeline wishes for, by Kafka name; none: nobody yet.
+    pub holders: BTreeMap<String, Holder>,
     /// Groups that older pipelines use on the connection, with the processor.
     pub groups: BTreeMap<String, String>,
     /// The pipeline was made a moment ago: what it names may still be on its way.
@@ -49,6 +52,8 @@ pub struct TopicView {
     pub exists: bool,
     /// Why it cannot be used, in the words of its own status.
     pub trouble: Option<String>,
+    /// What it is like; none while that is unknown.
+    pub source: Option<Source>,
 }
 
 /// What stands in the way.
@@ -61,14 +66,27 @@ pub enum Objection {
 }
 
 impl Objection {
-    fn refuse(reason: &str, message: String) -> Self {
+    /// Somebody has to do what `message` says.
+    pub fn refuse(reason: &str, message: String) -> Self {
         Self::Refuse(Refusal::new(reason, message))
     }
 }
 
 /// The first objection, if there is one. Those that somebody has to act on come first.
 pub fn validate(pipeline: &EventPipeline, world: &World) -> Result<(), Objection> {
-    let checks = [connection, secrets, runs, groups, names, topics];
+    let checks = [
+        connection,
+        secrets,
+        runs,
+        groups,
+        failures::backoffs,
+        failures::shared,
+        failures::uses,
+        failures::holders,
+        names,
+        topics,
+        failures::sources,
+    ];
     checks.into_iter().try_for_each(|check| check(pipeline, world)).map_err(|objection| match objection {
         // Applied together with its topics and Secrets, in no particular order.
         Objection::Refuse(refusal)

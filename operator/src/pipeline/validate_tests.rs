@@ -38,8 +38,11 @@ fn world() -> World {
         connections: ["main".to_owned()].into(),
         images: [("wallet".to_owned(), ImageConfig { image: "wallet:1".into(), pull_policy: None })].into(),
         secrets: [("kafka".to_owned(), Some(kafka)), ("db".to_owned(), Some(database))].into(),
-        topics: [("events".to_owned(), TopicView { resource: "bank/events".into(), exists: true, trouble: None })]
-            .into(),
+        topics: [(
+            "events".to_owned(),
+            TopicView { resource: "bank/events".into(), exists: true, ..TopicView::default() },
+        )]
+        .into(),
         ..World::default()
     }
 }

@@ -88,6 +88,11 @@ impl Retry {
     pub fn topic_of(&self, group: &str, topic: &str) -> String {
         self.topic.clone().unwrap_or_else(|| format!("{group}.{topic}.retry"))
     }
+
+    /// The group under which `group` commits how far it is in its retry topics.
+    pub fn group_of(group: &str) -> String {
+        format!("{group}.retry")
+    }
 }
 
 impl RetryBackoff {

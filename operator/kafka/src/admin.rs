@@ -70,8 +70,8 @@ pub trait KafkaAdmin: fmt::Debug + Send + Sync {
         wanted: &BTreeMap<TopicPartition, OffsetSpec>,
     ) -> PerItem<TopicPartition, Option<ListedOffset>>;
 
-    /// Whether a read_committed consumer finds a record at or behind each offset: not where only the markers and the aborted
-    /// records of transactions are left. True also where it would take more than one request to be sure. An offset outside the
-    /// log is `OFFSET_OUT_OF_RANGE`. Takes the right to read the topics.
-    async fn readable_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, bool>;
+    /// Records that a read_committed consumer finds at or behind each offset: the markers and the aborted records of transactions
+    /// are none. What one short request does not reach is counted by its offsets, so the number may be too high, but 0 is 0. An
+    /// offset outside the log is `OFFSET_OUT_OF_RANGE`. Takes the right to read the topics.
+    async fn records_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, i64>;
 }

@@ -54,15 +54,6 @@ pub fn backlogs(
     partitions.iter().map(of).collect()
 }
 
-/// Records that partitions hold, read by anybody or not; none while any part of the answer is missing.
-pub fn held(partitions: &[TopicPartition], offsets: &Offsets) -> Option<i64> {
-    let of = |partition: &TopicPartition| {
-        let (start, end) = (offsets.earliest.get(partition)?, offsets.stable.get(partition)?);
-        Some(end.saturating_sub(*start).max(0))
-    };
-    partitions.iter().map(of).sum()
-}
-
 /// The order of magnitude of a lag, in powers of two; 0 and unknown are their own.
 pub fn bucket(lag: Option<i64>) -> Option<u32> {
     lag.map(|records| u64::try_from(records).unwrap_or(0)).map(|records| u64::BITS - records.leading_zeros())
@@ -124,13 +115,6 @@ mod tests {
         let offsets = offsets(&[(0, 10)], &[(0, 7)]);
         assert_eq!(lag(&[partition(0)], &at(&[(0, 2)]), &offsets, StartAt::Earliest), Some(3));
         assert_eq!(lag(&[partition(0)], &at(&[(0, 9)]), &offsets, StartAt::Earliest), Some(1));
-    }
-
-    #[test]
-    fn what_a_topic_holds_is_known_of_all_its_partitions_or_not_at_all() {
-        let both = [partition(0), partition(1)];
-        assert_eq!(held(&both, &offsets(&[(0, 10), (1, 4)], &[(0, 7), (1, 4)])), Some(3));
-        assert_eq!(held(&both, &offsets(&[(0, 10), (1, 4)], &[(0, 7)])), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Backlogs that hold nothing to read. A committed group stays short of the end by the marker that ended the last transaction,
-//! for ever; a backlog that stands still is therefore looked into once, and what it is is remembered while it stands still.
+//! What backlogs hold. Offsets count what nobody ever reads, such as the markers that end transactions: a group stays short of the end by
+//! the last of them for ever. A backlog that stands still is therefore looked into once, and what was found is remembered while it
+//! stands still.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,9 +8,9 @@ use tidegate_kafka::{ErrorClass, KafkaAdmin, TopicPartition};
 
 use super::compute::Backlog;
 
-/// What is known of backlogs that were there in the last cycle: whether they hold a record, once that was looked for.
+/// What is known of backlogs that were there in the last cycle: the records in them, once that was looked for.
 #[derive(Debug, Default)]
-pub struct Probes(HashMap<Backlog, Option<bool>>);
+pub struct Probes(HashMap<Backlog, Option<i64>>);
 
 impl Probes {
     /// Takes the backlogs of this cycle, and looks into those that were there in the last one.
@@ -28,22 +29,23 @@ impl Probes {
         if wanted.is_empty() {
             return;
         }
-        let answers = admin.readable_from(&wanted).await;
+        let answers = admin.records_from(&wanted).await;
         for (backlog, known) in &mut self.0 {
             if wanted.get(&backlog.partition) == Some(&backlog.next) {
                 *known = match answers.get(&backlog.partition) {
-                    Some(Ok(readable)) => Some(*readable),
+                    // It may have seen beyond the end by now.
+                    Some(Ok(records)) => Some((*records).min(backlog.records())),
                     // Not allowed to look: the offsets have to do.
-                    Some(Err(error)) if error.class() == ErrorClass::User => Some(true),
+                    Some(Err(error)) if error.class() == ErrorClass::User => Some(backlog.records()),
                     _ => None,
                 };
             }
         }
     }
 
-    /// Whether a backlog was looked into and holds nothing.
-    pub fn holds_nothing(&self, backlog: &Backlog) -> bool {
-        self.0.get(backlog) == Some(&Some(false))
+    /// Records in a backlog: those that were found when it was looked into, its offsets before.
+    pub fn records(&self, backlog: &Backlog) -> i64 {
+        self.0.get(backlog).copied().flatten().unwrap_or_else(|| backlog.records())
     }
 }
 
@@ -67,17 +69,17 @@ mod tests {
         let marker = backlog(1, 2);
 
         probes.look(&twin, [marker.clone()].into_iter()).await;
-        assert_eq!((probes.holds_nothing(&marker), twin.count(Api::FetchRecords)), (false, 0), "it may be moving");
+        assert_eq!((probes.records(&marker), twin.count(Api::FetchRecords)), (1, 0), "it may be moving");
         probes.look(&twin, [marker.clone()].into_iter()).await;
-        assert_eq!((probes.holds_nothing(&marker), twin.count(Api::FetchRecords)), (true, 1));
+        assert_eq!((probes.records(&marker), twin.count(Api::FetchRecords)), (0, 1));
         probes.look(&twin, [marker.clone()].into_iter()).await;
-        assert_eq!((probes.holds_nothing(&marker), twin.count(Api::FetchRecords)), (true, 1), "known by now");
+        assert_eq!((probes.records(&marker), twin.count(Api::FetchRecords)), (0, 1), "known by now");
 
         let record = backlog(0, 2);
         probes.look(&twin, [record.clone()].into_iter()).await;
         probes.look(&twin, [record.clone()].into_iter()).await;
-        assert!(!probes.holds_nothing(&record));
-        assert!(!probes.holds_nothing(&marker), "forgotten: it is no more");
+        assert_eq!(probes.records(&record), 1, "the record, and not the marker");
+        assert_eq!(probes.records(&marker), 1, "forgotten: it is no more");
     }
 
     #[tokio::test]
@@ -91,7 +93,7 @@ mod tests {
         for _ in 0..3 {
             probes.look(&twin, both()).await;
         }
-        assert!(probes.holds_nothing(&backlog(1, 2)) && !probes.holds_nothing(&backlog(0, 2)));
+        assert_eq!((probes.records(&backlog(1, 2)), probes.records(&backlog(0, 2))), (0, 1));
     }
 
     #[tokio::test]
@@ -101,6 +103,6 @@ mod tests {
         for _ in 0..3 {
             probes.look(&twin, [backlog(0, 1)].into_iter()).await;
         }
-        assert!(!probes.holds_nothing(&backlog(0, 1)));
+        assert_eq!(probes.records(&backlog(0, 1)), 1);
     }
 }

@@ -6,7 +6,7 @@ use tidegate_kafka::{Group, GroupState, KafkaAdmin, OffsetSpec, TopicPartition};
 use tidegate_settings::{Consumes, Retry, StartAt};
 
 use super::{
-    compute::{Backlog, Offsets, backlogs, held},
+    compute::{Backlog, Offsets, backlogs},
     probes::Probes,
     readings::Reading,
 };
@@ -76,34 +76,36 @@ pub async fn read(admin: &dyn KafkaAdmin, wanted: &[Wanted], probes: &mut Probes
         let of_topics: Option<Vec<_>> = topics.map(|topic| partitions.get(topic)).collect();
         Some(of_topics?.into_iter().flatten().cloned().collect())
     };
-    let behind = |topics: &[String], group: &str, start_at| {
-        backlogs(&all(&mut topics.iter())?, commits.get(group)?, &offsets, start_at)
+    let behind = |topics: &[String], commits: &BTreeMap<TopicPartition, i64>, start_at| {
+        backlogs(&all(&mut topics.iter())?, commits, &offsets, start_at)
     };
-    let backlogs: Vec<(Option<Vec<Backlog>>, Option<Vec<Backlog>>)> = wanted
+    let backlogs: Vec<[Option<Vec<Backlog>>; 3]> = wanted
         .iter()
         .map(|one| {
-            let lag = behind(&one.consumes.topics, &one.consumes.group, one.consumes.start_at());
-            let retry = one.retry_group().and_then(|group| behind(&one.retries, &group, StartAt::Earliest));
-            (lag, retry)
+            let Consumes { topics, group, .. } = &one.consumes;
+            let lag = commits.get(group).and_then(|commits| behind(topics, commits, one.consumes.start_at()));
+            let retry =
+                one.retry_group().and_then(|group| behind(&one.retries, commits.get(&group)?, StartAt::Earliest));
+            // Nobody reads dead letters as a group that matters here: all that there are.
+            let dead = one.dead_letters.as_ref().map(std::slice::from_ref);
+            [lag, retry, dead.and_then(|topics| behind(topics, &BTreeMap::new(), StartAt::Earliest))]
         })
         .collect();
-    probes.look(admin, backlogs.iter().flat_map(|(lag, retry)| [lag, retry]).flatten().flatten().cloned()).await;
+    probes.look(admin, backlogs.iter().flatten().flatten().flatten().cloned()).await;
 
     let records = |backlogs: Option<Vec<Backlog>>| {
-        let readable = backlogs?.into_iter().filter(|backlog| !probes.holds_nothing(backlog));
-        Some(readable.map(|backlog| backlog.records()).fold(0, i64::saturating_add))
+        Some(backlogs?.iter().map(|backlog| probes.records(backlog)).fold(0, i64::saturating_add))
     };
     wanted
         .iter()
         .zip(backlogs)
-        .map(|(one, (lag, retry))| {
+        .map(|(one, [lag, retry, dead_letters])| {
             let (state, members) = match groups.get(&one.consumes.group) {
                 Some(Ok(group)) => (Some(state_name(group)), i32::try_from(group.members.len()).ok()),
                 Some(Err(error)) if error.is_unknown_group() => (None, Some(0)),
                 _ => (None, None),
             };
-            let dead_letters = one.dead_letters.as_ref().and_then(|topic| held(partitions.get(topic)?, &offsets));
-            Reading { state, members, lag: records(lag), retry: records(retry), dead_letters }
+            Reading { state, members, lag: records(lag), retry: records(retry), dead_letters: records(dead_letters) }
         })
         .collect()
 }
@@ -247,13 +249,18 @@ mod tests {
         twin.produce("one.events.retry", 0, &[1, 2, 3]).unwrap();
         twin.produce("one.events.retry", 1, &[1]).unwrap();
         twin.commit("one.retry", "one.events.retry", 0, 1);
-        twin.produce("dlq", 1, &[1, 2]).unwrap();
+        // A dead letter and the end of its transaction.
+        twin.produce_open("dlq", 1, &[1]).unwrap();
+        twin.finish_transaction("dlq", 1).unwrap();
+        twin.produce("dlq", 0, &[2]).unwrap();
+        let (wanted, mut probes) = ([failing("one"), failing("two")], Probes::default());
+        assert_eq!(read(&twin, &wanted, &mut probes).await[0].dead_letters, Some(3), "by its offsets at first");
         twin.forget_calls();
-        let readings = read(&twin, &[failing("one"), failing("two")], &mut Probes::default()).await;
+        let readings = read(&twin, &wanted, &mut probes).await;
         assert_eq!(readings.iter().map(|reading| reading.retry).collect::<Vec<_>>(), [Some(3), Some(0)]);
         assert_eq!(readings.iter().map(|reading| reading.dead_letters).collect::<Vec<_>>(), [Some(2), Some(2)]);
         assert_eq!(readings[0].lag, Some(4));
-        assert!(twin.calls().len() <= 5, "{:?}", twin.calls());
+        assert!(twin.calls().len() <= 6, "{:?}", twin.calls());
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ mod faults;
 mod operator_loss;
 mod pipelines;
 mod projector_loss;
+mod retries;
 mod topics;
 mod topics_refused;
 mod wallet_path;

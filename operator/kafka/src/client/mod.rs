@@ -259,14 +259,14 @@ impl KafkaAdmin for Krafka {
         outcomes
     }
 
-    async fn readable_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, bool> {
+    async fn records_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, i64> {
         let api = Api::FetchRecords;
         let (valid, invalid): (Vec<_>, Vec<_>) =
             offsets.keys().cloned().partition(|key| topics::is_sendable(&key.topic));
         let mut outcomes = self
             .each(api, valid, self.options.partitions_per_request, |client, keys, deadline| async move {
                 let wanted = keys.into_iter().filter_map(|key| offsets.get(&key).map(|from| (key, *from))).collect();
-                Ok(probe::readable(&client, &wanted, deadline).await)
+                Ok(probe::records(&client, &wanted, deadline).await)
             })
             .await;
         for key in invalid {

@@ -1,4 +1,4 @@
-//! Whether anything readable is left of a partition: one read_committed Fetch, of which only the batches' headers are looked at.
+//! How many readable records are left of a partition: one read_committed Fetch, of which only the batches' headers are looked at.
 //!
 //! Offsets count what no consumer ever sees: the markers that end transactions, and the records of aborted ones (KIP-98).
 
@@ -32,9 +32,9 @@ const CONTROL: u16 = 1 << 5;
 const TRANSACTIONAL: u16 = 1 << 4;
 
 type Wanted = BTreeMap<TopicPartition, i64>;
-type Answers = HashMap<TopicPartition, KrafkaResult<bool>>;
+type Answers = HashMap<TopicPartition, KrafkaResult<i64>>;
 
-pub(super) async fn readable(client: &Client, wanted: &Wanted, deadline: Instant) -> Answers {
+pub(super) async fn records(client: &Client, wanted: &Wanted, deadline: Instant) -> Answers {
     let partitions = wanted.keys().map(|key| (key.topic.as_str(), key.partition));
     let (routed, failed) = raw::leaders(&client.kafka, partitions, deadline).await;
     let mut answers: Answers = failed
@@ -90,7 +90,7 @@ fn answers_of(wanted: &Wanted, response: KrafkaResult<FetchResponse>) -> Answers
                     .iter()
                     .map(|transaction| (transaction.producer_id, transaction.first_offset))
                     .collect();
-                has_record(bytes, *from, found.last_stable_offset, &aborted)
+                records_in(bytes, *from, found.last_stable_offset, &aborted)
             });
             answers.insert(key, answer);
         }
@@ -101,9 +101,13 @@ fn answers_of(wanted: &Wanted, response: KrafkaResult<FetchResponse>) -> Answers
 /// An aborted transaction: its producer, its first offset.
 type Aborted = (i64, i64);
 
-/// Whether `bytes`, read from `from`, hold a record that a read_committed consumer gets, or stop before the stable end so that
-/// there may be one behind them.
-fn has_record(bytes: &[u8], from: i64, stable: i64, aborted: &[Aborted]) -> bool {
+/// Records in `bytes`, read from `from`, that a read_committed consumer gets; and each offset between their end and the stable end,
+/// where there may be one.
+fn records_in(bytes: &[u8], from: i64, stable: i64, aborted: &[Aborted]) -> i64 {
+    if bytes.is_empty() {
+        return 0;
+    }
+    let mut found = 0;
     let mut ended: BTreeSet<i64> = BTreeSet::new();
     let mut next = from;
     let mut rest = bytes;
@@ -120,11 +124,11 @@ fn has_record(bytes: &[u8], from: i64, stable: i64, aborted: &[Aborted]) -> bool
             // What this producer writes from here on belongs to another transaction.
             ended.insert(batch.producer);
         } else if !(batch.transactional && !ended.contains(&batch.producer) && aborted.iter().any(of_aborted)) {
-            return true;
+            found += batch.last - batch.base.max(from) + 1;
         }
         next = batch.last + 1;
     }
-    next < stable && !bytes.is_empty()
+    found + stable.saturating_sub(next).max(0)
 }
 
 /// A batch's header.
@@ -175,36 +179,36 @@ mod tests {
 
     #[test]
     fn a_record_counts_and_a_marker_does_not() {
-        assert!(has_record(&batch(5, 3, -1, 0), 5, 8, &[]));
-        assert!(!has_record(&batch(5, 1, 7, CONTROL | TRANSACTIONAL), 5, 6, &[]));
-        let both = [batch(5, 1, 7, CONTROL | TRANSACTIONAL), batch(6, 1, 7, TRANSACTIONAL)].concat();
-        assert!(has_record(&both, 5, 7, &[]));
+        assert_eq!(records_in(&batch(5, 3, -1, 0), 5, 8, &[]), 3);
+        assert_eq!(records_in(&batch(5, 1, 7, CONTROL | TRANSACTIONAL), 5, 6, &[]), 0);
+        let both = [batch(5, 1, 7, CONTROL | TRANSACTIONAL), batch(6, 2, 7, TRANSACTIONAL)].concat();
+        assert_eq!(records_in(&both, 5, 8, &[]), 2);
     }
 
     #[test]
-    fn a_batch_that_begins_before_the_offset_counts_when_it_ends_behind_it() {
-        assert!(has_record(&batch(3, 4, -1, 0), 5, 7, &[]));
+    fn a_batch_that_begins_before_the_offset_counts_from_the_offset_on() {
+        assert_eq!(records_in(&batch(3, 4, -1, 0), 5, 7, &[]), 2);
         let old = [batch(3, 2, -1, 0), batch(5, 1, 7, CONTROL)].concat();
-        assert!(!has_record(&old, 5, 6, &[]));
+        assert_eq!(records_in(&old, 5, 6, &[]), 0);
     }
 
     #[test]
     fn records_of_an_aborted_transaction_do_not_count_and_those_after_its_end_do() {
         let failed = [batch(5, 2, 7, TRANSACTIONAL), batch(7, 1, 7, CONTROL | TRANSACTIONAL)].concat();
-        assert!(!has_record(&failed, 5, 8, &[(7, 5)]));
+        assert_eq!(records_in(&failed, 5, 8, &[(7, 5)]), 0);
         let tried_again = [failed, batch(8, 1, 7, TRANSACTIONAL)].concat();
-        assert!(has_record(&tried_again, 5, 9, &[(7, 5)]));
+        assert_eq!(records_in(&tried_again, 5, 9, &[(7, 5)]), 1);
     }
 
     #[test]
-    fn what_was_cut_off_may_hold_a_record_and_nothing_at_all_holds_none() {
+    fn what_was_cut_off_counts_by_its_offsets_and_nothing_at_all_holds_none() {
         let cut = [batch(5, 1, 7, CONTROL), batch(6, 1, -1, 0)[..20].to_vec()].concat();
-        assert!(has_record(&cut, 5, 7, &[]));
-        assert!(!has_record(&[], 5, 5, &[]));
+        assert_eq!(records_in(&cut, 5, 9, &[]), 3);
+        assert_eq!(records_in(&[], 5, 5, &[]), 0);
     }
 
     #[test]
     fn what_lies_behind_the_stable_end_is_nothing_yet() {
-        assert!(!has_record(&batch(5, 3, 7, TRANSACTIONAL), 5, 5, &[]));
+        assert_eq!(records_in(&batch(5, 3, 7, TRANSACTIONAL), 5, 5, &[]), 0);
     }
 }

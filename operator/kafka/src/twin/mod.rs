@@ -172,10 +172,10 @@ impl KafkaAdmin for Twin {
         })
     }
 
-    async fn readable_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, bool> {
+    async fn records_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, i64> {
         self.each(Api::FetchRecords, WriteMode::ValidateOnly, offsets.keys().cloned(), |state, key| {
             let from = offsets.get(key).copied().unwrap_or_default();
-            state.partition(key)?.log.readable_from(from)
+            state.partition(key)?.log.records_from(from)
         })
     }
 }

@@ -84,8 +84,8 @@ impl Log {
 }
 
 impl Log {
-    /// Whether a read_committed consumer gets a record at or behind `from`.
-    pub(super) fn readable_from(&self, from: i64) -> Result<bool, Refusal> {
+    /// Records that a read_committed consumer gets at or behind `from`.
+    pub(super) fn records_from(&self, from: i64) -> Result<i64, Refusal> {
         if !(self.start..=self.end()).contains(&from) {
             return refuse(
                 ErrorCode::OFFSET_OUT_OF_RANGE,
@@ -93,7 +93,8 @@ impl Log {
             );
         }
         let stable = self.open_from.unwrap_or(self.end());
-        Ok((from..stable).any(|offset| !self.markers.contains(&offset)))
+        let records = (from..stable).filter(|offset| !self.markers.contains(offset)).count();
+        Ok(i64::try_from(records).unwrap_or(i64::MAX))
     }
 }
 

@@ -87,11 +87,11 @@ pub async fn an_open_transaction_holds_the_last_stable_offset_back(world: &dyn W
     .await;
 }
 
-/// Whether a record can be read at or behind each of the offsets.
-async fn readable<const N: usize>(world: &dyn World, key: &TopicPartition, from: [i64; N]) -> [bool; N] {
-    let mut found = [false; N];
+/// Records that can be read at or behind each of the offsets.
+async fn records<const N: usize>(world: &dyn World, key: &TopicPartition, from: [i64; N]) -> [i64; N] {
+    let mut found = [0; N];
     for (found, from) in found.iter_mut().zip(from) {
-        let outcome = world.admin().readable_from(&BTreeMap::from([(key.clone(), from)])).await;
+        let outcome = world.admin().records_from(&BTreeMap::from([(key.clone(), from)])).await;
         *found = outcome[key].clone().unwrap_or_else(|error| panic!("from {from}: {error}"));
     }
     found
@@ -102,11 +102,11 @@ pub async fn markers_of_transactions_are_nothing_to_read(world: &dyn World) {
     created(world, NewTopic::new(&name, 1, 3)).await;
     let key = TopicPartition::new(&name, 0);
     let noon = 1_767_268_800_000;
-    assert_eq!(readable(world, &key, [0]).await, [false], "an empty partition");
+    assert_eq!(records(world, &key, [0]).await, [0], "an empty partition");
     world.produce(&key, &[noon, noon]).await;
 
     world.open_transaction(&key, &[noon]).await;
-    assert_eq!(readable(world, &key, [0, 1, 2]).await, [true, true, false], "what is not committed is not there yet");
+    assert_eq!(records(world, &key, [0, 1, 2]).await, [2, 1, 0], "what is not committed is not there yet");
 
     world.commit_transaction(&key).await;
     eventually("the marker", || async {
@@ -116,11 +116,11 @@ pub async fn markers_of_transactions_are_nothing_to_read(world: &dyn World) {
         }
     })
     .await;
-    assert_eq!(readable(world, &key, [0, 2, 3, 4]).await, [true, true, false, false], "the marker is at 3");
+    assert_eq!(records(world, &key, [0, 2, 3, 4]).await, [3, 1, 0, 0], "the marker is at 3");
 
     world.produce(&key, &[noon]).await;
-    assert_eq!(readable(world, &key, [3, 5]).await, [true, false]);
-    let beyond = world.admin().readable_from(&BTreeMap::from([(key.clone(), 99)])).await;
+    assert_eq!(records(world, &key, [3, 5]).await, [1, 0]);
+    let beyond = world.admin().records_from(&BTreeMap::from([(key.clone(), 99)])).await;
     assert_eq!(code(&beyond[&key]), ErrorCode::OFFSET_OUT_OF_RANGE);
 }
 

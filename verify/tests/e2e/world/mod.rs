@@ -14,7 +14,7 @@ use futures::FutureExt;
 use tidegate_verify::{client::WalletApi, environment::Environment};
 use tokio::sync::{Mutex, MutexGuard};
 
-pub use kubernetes::condition;
+pub use kubernetes::{as_json, condition};
 
 /// How long a reconcile, a rollout of one pod, or a projection may take on a busy machine of two cores.
 pub const SOON: Duration = Duration::from_secs(60);

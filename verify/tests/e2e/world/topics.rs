@@ -1,16 +1,31 @@
 //! Kafka as somebody with a command line tool sees it, without Tidegate's own administration code.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use rdkafka::{
     admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+    message::{Headers, Message},
+    producer::{FutureProducer, FutureRecord},
+    topic_partition_list::{Offset, TopicPartitionList},
 };
 
 use super::{SOON, World, ensure, eventually};
 
 const REQUEST: Duration = Duration::from_secs(15);
+
+/// A record as a consumer gets it, as text.
+#[derive(Debug)]
+pub struct Found {
+    /// Its key.
+    pub key: Option<String>,
+    /// Its value.
+    pub value: Option<String>,
+    /// Its headers; of several of one name, the last.
+    pub headers: BTreeMap<String, String>,
+}
 
 impl World {
     fn kafka(&self) -> AdminClient<DefaultClientContext> {
@@ -41,6 +56,50 @@ impl World {
         let answers = self.kafka().describe_configs(&asked, &AdminOptions::new()).await;
         let resource = answers.map_err(|error| error.to_string())?.remove(0).map_err(|error| error.to_string())?;
         resource.get(key).and_then(|entry| entry.value.clone()).ok_or_else(|| format!("{topic} has no {key}"))
+    }
+
+    /// Writes a record; its partition and offset.
+    pub async fn produce(&self, topic: &str, key: &str, value: &[u8]) -> (i32, i64) {
+        let mut config = self.environment.kafka.client_config();
+        config.set("acks", "all").set("partitioner", "murmur2_random");
+        let producer: FutureProducer = config.create().expect("a Kafka producer can be built");
+        let sent = producer.send(FutureRecord::to(topic).key(key).payload(value), REQUEST).await;
+        let delivery = sent.unwrap_or_else(|(error, _)| panic!("producing to {topic}: {error}"));
+        (delivery.partition, delivery.offset)
+    }
+
+    /// Every record that a topic holds now, as a read_committed consumer gets them.
+    pub fn records_in_kafka(&self, topic: &str) -> Vec<Found> {
+        let mut config = self.environment.kafka.client_config();
+        config.set("group.id", self.name("reader")).set("enable.auto.commit", "false");
+        config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create().expect("a Kafka consumer can be built");
+        let partitions = self.partitions_in_kafka(topic).map_or(0, |found| found.len());
+        let mut wanted = TopicPartitionList::new();
+        for partition in (0_i32..).take(partitions) {
+            wanted.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset can be asked for");
+        }
+        consumer.assign(&wanted).expect("partitions can be assigned");
+        let (mut found, mut ended) = (Vec::new(), 0);
+        while ended < partitions {
+            match consumer.poll(REQUEST) {
+                Some(Ok(message)) => {
+                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+                    found.push(Found {
+                        key: message.key().map(text),
+                        value: message.payload().map(text),
+                        headers: headers
+                            .map(|header| (header.key.to_owned(), header.value.map(text).unwrap_or_default()))
+                            .collect(),
+                    });
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
+                Some(Err(error)) => panic!("reading {topic}: {error}"),
+                None => panic!("reading {topic}: no end within {} s", REQUEST.as_secs()),
+            }
+        }
+        found
     }
 
     /// Edits a topic behind the operator's back.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::{Currency, Event, Money, Unreadable, schema};
 
+pub mod chain;
 mod data;
 
 /// What happens to a wallet.
@@ -22,6 +23,12 @@ pub enum WalletEvent {
     TransferSent(TransferMoved),
     /// Money entered from another wallet.
     TransferReceived(TransferMoved),
+    /// Money was set aside: it stays in the balance and is no longer available.
+    FundsHeld(HoldChanged),
+    /// Money that was set aside left; what is left of the hold is available again.
+    HoldCaptured(HoldCaptured),
+    /// Money that was set aside is available again.
+    HoldReleased(HoldChanged),
 }
 
 /// A wallet and the currency that it will hold for good.
@@ -66,13 +73,54 @@ pub struct TransferMoved {
     pub reference: Option<String>,
 }
 
+/// Money that was set aside, or is no longer. The balance is not changed by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", try_from = "data::Hold", into = "data::Hold")]
+#[schemars(with = "data::Hold")]
+pub struct HoldChanged {
+    /// The hold.
+    pub hold_id: Uuid,
+    /// The whole of it: more than zero.
+    pub amount: Money,
+    /// The wallet's balance, in the same currency; what is on hold is part of it.
+    pub balance: Money,
+    /// All that is on hold in the wallet after it.
+    pub held: Money,
+    /// What the caller calls it.
+    pub reference: Option<String>,
+}
+
+/// Money that left out of a hold, which ends with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", try_from = "data::Captured", into = "data::Captured")]
+#[schemars(with = "data::Captured")]
+pub struct HoldCaptured {
+    /// The hold.
+    pub hold_id: Uuid,
+    /// The movement, which has one event, or two if it went to another wallet.
+    pub transaction_id: Uuid,
+    /// The wallet that it went to; none if it left to the outside.
+    pub counterparty: Option<String>,
+    /// How much left: more than zero, at most the hold.
+    pub amount: Money,
+    /// What is left of the hold, and available again.
+    pub released: Money,
+    /// The wallet's balance after it, in the same currency.
+    pub balance: Money,
+    /// All that is on hold in the wallet after it.
+    pub held: Money,
+    /// What the caller calls it.
+    pub reference: Option<String>,
+}
+
 impl WalletEvent {
     /// The movement of money that it is part of; none if none moved.
     pub fn transaction_id(&self) -> Option<Uuid> {
         match self {
-            Self::WalletOpened(_) => None,
+            Self::WalletOpened(_) | Self::FundsHeld(_) | Self::HoldReleased(_) => None,
             Self::MoneyDeposited(moved) | Self::MoneyWithdrawn(moved) => Some(moved.transaction_id),
             Self::TransferSent(moved) | Self::TransferReceived(moved) => Some(moved.transaction_id),
+            Self::HoldCaptured(captured) => Some(captured.transaction_id),
         }
     }
 
@@ -84,6 +132,9 @@ impl WalletEvent {
             ("MoneyWithdrawn", schema::of::<MoneyMoved>()),
             ("TransferSent", schema::of::<TransferMoved>()),
             ("TransferReceived", schema::of::<TransferMoved>()),
+            ("FundsHeld", schema::of::<HoldChanged>()),
+            ("HoldCaptured", schema::of::<HoldCaptured>()),
+            ("HoldReleased", schema::of::<HoldChanged>()),
         ]
     }
 }
@@ -98,6 +149,9 @@ impl Event for WalletEvent {
             Self::MoneyWithdrawn(_) => "MoneyWithdrawn",
             Self::TransferSent(_) => "TransferSent",
             Self::TransferReceived(_) => "TransferReceived",
+            Self::FundsHeld(_) => "FundsHeld",
+            Self::HoldCaptured(_) => "HoldCaptured",
+            Self::HoldReleased(_) => "HoldReleased",
         }
     }
 
@@ -108,6 +162,8 @@ impl Event for WalletEvent {
             Self::TransferSent(moved) | Self::TransferReceived(moved) => {
                 data::Transferred::from(moved.clone()).to_value()
             }
+            Self::FundsHeld(hold) | Self::HoldReleased(hold) => data::Hold::from(hold.clone()).to_value(),
+            Self::HoldCaptured(captured) => data::Captured::from(captured.clone()).to_value(),
         }
     }
 
@@ -122,6 +178,9 @@ impl Event for WalletEvent {
             "MoneyWithdrawn" => read(event_type, data).map(Self::MoneyWithdrawn),
             "TransferSent" => read(event_type, data).map(Self::TransferSent),
             "TransferReceived" => read(event_type, data).map(Self::TransferReceived),
+            "FundsHeld" => read(event_type, data).map(Self::FundsHeld),
+            "HoldCaptured" => read(event_type, data).map(Self::HoldCaptured),
+            "HoldReleased" => read(event_type, data).map(Self::HoldReleased),
             other => Err(Unreadable::EventType {
                 aggregate_type: Self::AGGREGATE_TYPE,
                 event_type: other.chars().take(64).collect(),

@@ -5,12 +5,13 @@
 use jiff::Timestamp;
 use tidegate_contracts::{
     Envelope, Event, Money, Unreadable,
-    wallet::{MoneyMoved, TransferMoved, WalletEvent, WalletOpened},
+    wallet::{HoldCaptured, HoldChanged, MoneyMoved, TransferMoved, WalletEvent, WalletOpened},
 };
 use uuid::{Uuid, uuid};
 
 const EVENT: Uuid = uuid!("019aa5c8-6b7e-7c11-9f31-0d6a3c1f2b44");
 const CORRELATION: Uuid = uuid!("019aa5c8-6b70-7a01-8c55-5b1f0e9d7a10");
+const HOLD: Uuid = uuid!("019aa5c8-6b7c-7e03-a1b2-77c1d2e3f405");
 const TRANSACTION: Uuid = uuid!("019aa5c8-6b7d-7d02-b2f0-93a1c44e8d21");
 
 fn envelope(version: i64, event: WalletEvent) -> Envelope<WalletEvent> {
@@ -48,6 +49,29 @@ fn transferred(reference: Option<&str>) -> TransferMoved {
     }
 }
 
+fn hold(reference: Option<&str>) -> HoldChanged {
+    HoldChanged {
+        hold_id: HOLD,
+        amount: eur(800),
+        balance: eur(2000),
+        held: eur(800),
+        reference: reference.map(Into::into),
+    }
+}
+
+fn captured(counterparty: Option<&str>) -> HoldCaptured {
+    HoldCaptured {
+        hold_id: HOLD,
+        transaction_id: TRANSACTION,
+        counterparty: counterparty.map(Into::into),
+        amount: eur(500),
+        released: eur(300),
+        balance: eur(1500),
+        held: eur(0),
+        reference: Some("room 12".into()),
+    }
+}
+
 #[test]
 fn every_event_that_was_ever_published_is_readable_and_written_the_same() {
     let opened = WalletOpened { owner_id: "alice".into(), currency: "EUR".parse().unwrap() };
@@ -63,6 +87,13 @@ fn every_event_that_was_ever_published_is_readable_and_written_the_same() {
                 ..envelope(5, WalletEvent::TransferReceived(transferred(Some("lunch"))))
             },
         ),
+        (include_str!("golden/funds-held.json"), envelope(6, WalletEvent::FundsHeld(hold(Some("room 12"))))),
+        (include_str!("golden/hold-captured.json"), envelope(7, WalletEvent::HoldCaptured(captured(None)))),
+        (
+            include_str!("golden/hold-captured-to-a-wallet.json"),
+            envelope(7, WalletEvent::HoldCaptured(captured(Some("bob-eur")))),
+        ),
+        (include_str!("golden/hold-released.json"), envelope(7, WalletEvent::HoldReleased(hold(None)))),
     ] {
         assert_eq!(Envelope::from_bytes(golden.as_bytes()).unwrap(), read);
         assert_eq!(read.to_json(), serde_json::from_str::<serde_json::Value>(golden).unwrap());

@@ -1,42 +1,21 @@
-//! What a wallet is: state + command -> events or a refusal. No I/O, no clock, no random: ids and the policy come with the call.
+//! What a wallet is: state + command -> events or a refusal. No I/O, no clock, no random: ids, the time and the policy come with the
+//! call.
 //!
-//! Several wallets at once are a [`Book`]; a movement between two of them is decided on both and becomes one event of each.
+//! Several wallets and their holds are a [`Book`]; a movement between two of them is decided on both and becomes one event of each.
 
+mod book;
 mod decide;
+mod holds;
 mod id;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-
 use tidegate_contracts::{AmountError, Currency, Money, wallet::WalletEvent};
 use uuid::Uuid;
 
+pub use book::{Book, Hold, Settled, Undo, Wallet};
 pub use decide::decide;
 pub use id::{OwnerId, Reference, TextError, WalletId};
-
-/// A wallet as its events make it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wallet {
-    /// Its id.
-    pub id: WalletId,
-    /// Events that made it: 1..n.
-    pub version: i64,
-    /// Its owner.
-    pub owner_id: String,
-    /// What it holds, of the one currency that it ever holds.
-    pub balance: Money,
-}
-
-impl Wallet {
-    /// The currency that it holds.
-    pub fn currency(&self) -> Currency {
-        self.balance.currency()
-    }
-}
-
-/// The wallets that a decision may look at. One that is not in it does not exist.
-pub type Book = HashMap<WalletId, Wallet>;
 
 /// What somebody asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,13 +52,44 @@ pub enum Command {
         /// The money.
         movement: Movement,
     },
+    /// Set money of a wallet aside.
+    Hold {
+        /// The wallet.
+        wallet: WalletId,
+        /// The money; its id becomes the hold's.
+        movement: Movement,
+    },
+    /// Let money that was set aside leave, and with it end the hold.
+    Capture(Capture),
+    /// Make money that was set aside available again.
+    Release {
+        /// The hold.
+        hold: Uuid,
+    },
+}
+
+/// Money that shall leave out of a hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// The hold.
+    pub hold: Uuid,
+    /// The id that the transaction gets if it is accepted.
+    pub transaction_id: Uuid,
+    /// How much: a decimal number. The whole hold if nothing is said.
+    pub amount: Option<String>,
+    /// The currency that the caller believes the wallet to hold, if it said one.
+    pub currency: Option<Currency>,
+    /// The wallet that it goes to; to the outside if none is named.
+    pub to: Option<WalletId>,
+    /// What the caller calls it; what it called the hold if nothing is said.
+    pub reference: Option<Reference>,
 }
 
 /// Money that shall move, as the caller wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Movement {
-    /// The id that the transaction gets if it is accepted.
-    pub transaction_id: Uuid,
+    /// The id that the transaction, or the hold, gets if it is accepted.
+    pub id: Uuid,
     /// How much: a decimal number, which only its wallet's currency makes an amount.
     pub amount: String,
     /// The currency that the caller believes the wallet to hold, if it said one.
@@ -89,13 +99,27 @@ pub struct Movement {
 }
 
 impl Command {
-    /// The wallets that must be known to decide it.
+    /// The wallets that it names. That of a hold is known by the hold.
     pub fn wallets(&self) -> impl Iterator<Item = &WalletId> {
         let (first, second) = match self {
-            Self::Open { wallet, .. } | Self::Deposit { wallet, .. } | Self::Withdraw { wallet, .. } => (wallet, None),
-            Self::Transfer { from, to, .. } => (from, Some(to)),
+            Self::Open { wallet, .. }
+            | Self::Deposit { wallet, .. }
+            | Self::Withdraw { wallet, .. }
+            | Self::Hold { wallet, .. } => (Some(wallet), None),
+            Self::Transfer { from, to, .. } => (Some(from), Some(to)),
+            Self::Capture(capture) => (capture.to.as_ref(), None),
+            Self::Release { .. } => (None, None),
         };
-        std::iter::once(first).chain(second)
+        first.into_iter().chain(second)
+    }
+
+    /// The hold that it names, which must have been placed before.
+    pub fn hold(&self) -> Option<Uuid> {
+        match self {
+            Self::Capture(capture) => Some(capture.hold),
+            Self::Release { hold } => Some(*hold),
+            _ => None,
+        }
     }
 }
 
@@ -127,13 +151,15 @@ pub enum Refusal {
     /// The amount cannot be moved.
     #[error(transparent)]
     Amount(#[from] AmountError),
-    /// The balance does not suffice.
-    #[error("the wallet {wallet} holds {balance} {}, less than {amount}", .balance.currency())]
+    /// The balance, less what is on hold, does not suffice.
+    #[error("the wallet {wallet} holds {balance} {}{}, less than {amount}", .balance.currency(), on_hold(.held))]
     InsufficientFunds {
         /// The wallet.
         wallet: WalletId,
         /// What it holds.
         balance: Money,
+        /// How much of it is on hold.
+        held: Money,
         /// What was to leave it.
         amount: Money,
     },
@@ -165,6 +191,31 @@ pub enum Refusal {
     /// The balance would be beyond what can be counted.
     #[error("the balance of {0} would be larger than a wallet can hold")]
     BalanceOverflow(WalletId),
+    /// The hold was never placed.
+    #[error("there is no hold {0}")]
+    UnknownHold(Uuid),
+    /// The hold was captured or released before.
+    #[error("the hold {hold} was {} before", if *.captured { "captured" } else { "released" })]
+    HoldSettled {
+        /// The hold.
+        hold: Uuid,
+        /// Whether any of it left.
+        captured: bool,
+    },
+    /// More is to be captured than is on hold.
+    #[error("the hold {hold} is of {held} {}, less than {amount}", .held.currency())]
+    CaptureExceedsHold {
+        /// The hold.
+        hold: Uuid,
+        /// The whole of it.
+        held: Money,
+        /// What was to leave it.
+        amount: Money,
+    },
+}
+
+fn on_hold(held: &Money) -> String {
+    if held.units() == 0 { String::new() } else { format!(", of which {held} are on hold") }
 }
 
 /// An event that was decided, and the wallet as it makes it.
@@ -172,6 +223,8 @@ pub enum Refusal {
 pub struct Decided {
     /// The event.
     pub event: WalletEvent,
-    /// The wallet after it; its version is the event's.
+    /// The wallet after it; its version and its time are the event's.
     pub after: Wallet,
+    /// The hold that it placed or ended, after it.
+    pub hold: Option<Hold>,
 }

@@ -1,6 +1,7 @@
 //! The wallet service: wires the parts of its role together. What is decided lies in `domain`, what is written in `commands` and
 //! `projections`, what is asked in `queries`, what is spoken in `http`.
 
+mod chain;
 mod commands;
 mod domain;
 mod error;
@@ -8,6 +9,7 @@ mod http;
 mod problem;
 mod projections;
 mod queries;
+mod reconcile;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,7 @@ use uuid::Uuid;
 use crate::{
     commands::{Committer, CommitterMetrics, Surroundings},
     projections::{Ledger, ReadModel},
+    reconcile::ReconciliationGauges,
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -72,6 +75,17 @@ fn commands(app: &App, settings: &WalletSettings, pool: PgPool) -> Result<Served
     });
     app.spawn("committer", async move {
         writer.await;
+        Ok(())
+    });
+    let chaining = commands::chain_old_events(pool.clone(), app.shutdown().clone());
+    app.spawn("giving old events their hashes", async move {
+        chaining.await;
+        Ok(())
+    });
+    let gauges = ReconciliationGauges::new(app.metrics());
+    let reconciling = reconcile::keep_reconciled(pool.clone(), gauges, app.shutdown().clone());
+    app.spawn("reconciling", async move {
+        reconciling.await;
         Ok(())
     });
     let forgetting = commands::forget_old_answers(pool.clone(), milliseconds, app.shutdown().clone());

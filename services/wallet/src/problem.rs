@@ -31,12 +31,17 @@ pub enum Kind {
     NegativeAmount,
     ZeroAmount,
     UnknownWallet,
+    WalletNotYetOpened,
     WalletExists,
     InsufficientFunds,
     WrongCurrency,
     CurrencyMismatch,
     TransferToSelf,
     BalanceOverflow,
+    UnknownHold,
+    HoldSettled,
+    CaptureExceedsHold,
+    TooManyOperations,
     InvalidIdempotencyKey,
     IdempotencyKeyReused,
     InvalidQuery,
@@ -48,7 +53,7 @@ pub enum Kind {
 impl Kind {
     /// All of them, in the order of the documentation.
     #[cfg(test)]
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 31] = [
         Self::MalformedBody,
         Self::MissingField,
         Self::UnknownField,
@@ -63,12 +68,17 @@ impl Kind {
         Self::NegativeAmount,
         Self::ZeroAmount,
         Self::UnknownWallet,
+        Self::WalletNotYetOpened,
         Self::WalletExists,
         Self::InsufficientFunds,
         Self::WrongCurrency,
         Self::CurrencyMismatch,
         Self::TransferToSelf,
         Self::BalanceOverflow,
+        Self::UnknownHold,
+        Self::HoldSettled,
+        Self::CaptureExceedsHold,
+        Self::TooManyOperations,
         Self::InvalidIdempotencyKey,
         Self::IdempotencyKeyReused,
         Self::InvalidQuery,
@@ -94,12 +104,17 @@ impl Kind {
             Self::NegativeAmount => (422, "negative-amount", "The amount is negative"),
             Self::ZeroAmount => (422, "zero-amount", "The amount is zero"),
             Self::UnknownWallet => (404, "unknown-wallet", "The wallet does not exist"),
+            Self::WalletNotYetOpened => (404, "wallet-not-yet-opened", "The wallet did not exist at that time"),
             Self::WalletExists => (409, "wallet-exists", "The wallet exists already"),
             Self::InsufficientFunds => (422, "insufficient-funds", "The balance does not suffice"),
             Self::WrongCurrency => (422, "wrong-currency", "The wallet holds another currency"),
             Self::CurrencyMismatch => (422, "currency-mismatch", "The wallets hold different currencies"),
             Self::TransferToSelf => (422, "transfer-to-self", "A transfer needs two wallets"),
             Self::BalanceOverflow => (422, "balance-overflow", "The balance would be too large"),
+            Self::UnknownHold => (404, "unknown-hold", "The hold does not exist"),
+            Self::HoldSettled => (409, "hold-settled", "The hold was captured or released before"),
+            Self::CaptureExceedsHold => (422, "capture-exceeds-hold", "More is to be captured than is on hold"),
+            Self::TooManyOperations => (400, "too-many-operations", "A bulk holds too many operations, or none"),
             Self::InvalidIdempotencyKey => (400, "invalid-idempotency-key", "The Idempotency-Key is not well-formed"),
             Self::IdempotencyKeyReused => {
                 (422, "idempotency-key-reused", "The Idempotency-Key was used for another request")
@@ -149,6 +164,20 @@ impl Problem {
         Self { kind, detail: detail.to_string(), field: None }
     }
 
+    /// The problem as one of an operation in a bulk.
+    #[must_use]
+    pub fn within(self, operation: usize) -> Self {
+        let place = format!("operations[{operation}]");
+        Self {
+            kind: self.kind,
+            detail: format!("{place}: {}", self.detail),
+            field: Some(match self.field {
+                Some(field) => format!("{place}.{field}"),
+                None => place,
+            }),
+        }
+    }
+
     /// A text that is not what the field takes.
     pub fn text(field: &'static str, error: TextError) -> Self {
         let kind = match error {
@@ -194,7 +223,7 @@ impl From<Malformed> for Problem {
         let kind = match malformed {
             Malformed::NotJson(_) | Malformed::NotAnObject => Kind::MalformedBody,
             Malformed::Missing { .. } => Kind::MissingField,
-            Malformed::NotAString { .. } => Kind::WrongFieldType,
+            Malformed::WrongType { .. } => Kind::WrongFieldType,
             Malformed::Unknown { .. } => Kind::UnknownField,
         };
         Self { kind, detail: malformed.to_string(), field: malformed.field().map(str::to_owned) }
@@ -213,6 +242,9 @@ impl From<&Refusal> for Problem {
             Refusal::WrongCurrency { .. } => (Kind::WrongCurrency, "currency"),
             Refusal::CurrencyMismatch { .. } => (Kind::CurrencyMismatch, "to"),
             Refusal::TransferToSelf(_) => (Kind::TransferToSelf, "to"),
+            Refusal::UnknownHold(_) => (Kind::UnknownHold, "holdId"),
+            Refusal::HoldSettled { .. } => (Kind::HoldSettled, "holdId"),
+            Refusal::CaptureExceedsHold { .. } => (Kind::CaptureExceedsHold, "amount"),
             Refusal::BalanceOverflow(_) => (Kind::BalanceOverflow, "amount"),
         };
         Self::of(kind, field, refusal)

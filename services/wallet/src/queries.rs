@@ -1,34 +1,25 @@
 //! What can be asked. The read model answers, or the event store's state for a wallet that the read model has not seen.
 
+/// Times as they are everywhere on the wire: RFC 3339 with milliseconds, UTC.
+macro_rules! rfc3339 {
+    ($column:literal) => {
+        concat!("to_char(", $column, " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
+    };
+}
+
+mod holds;
+mod wallets;
+
 use serde::Serialize;
 use sqlx::{PgPool, Row, postgres::PgRow};
 use tidegate_contracts::{Currency, Money};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{domain::WalletId, error::StoreError};
+pub use holds::{HoldView, hold};
+pub use wallets::{Then, WalletView, wallet, wallet_at};
 
-/// A wallet as it was at its version.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(example = json!({"walletId": "alice-eur", "version": 3, "balance": "7.34", "currency": "EUR", "ownerId": "alice",
-    "openedAt": "2026-03-01T12:00:00.000Z", "updatedAt": "2026-03-01T12:00:05.120Z"}))]
-pub struct WalletView {
-    /// Its id.
-    pub wallet_id: String,
-    /// The events that made it: 1..n.
-    pub version: i64,
-    /// A decimal number in the currency's decimals.
-    pub balance: String,
-    /// ISO 4217 code.
-    pub currency: String,
-    /// Its owner.
-    pub owner_id: String,
-    /// RFC 3339, UTC.
-    pub opened_at: String,
-    /// RFC 3339, UTC.
-    pub updated_at: String,
-}
+use crate::{domain::WalletId, error::StoreError};
 
 /// What one event did to the wallet, as the ledger books it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -82,46 +73,6 @@ impl<T> Page<T> {
         let next = items.last().filter(|_| more).map(version);
         Self { wallet_id: wallet.to_string(), items, next }
     }
-}
-
-/// Times as they are everywhere on the wire: RFC 3339 with milliseconds, UTC.
-macro_rules! rfc3339 {
-    ($column:literal) => {
-        concat!("to_char(", $column, " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
-    };
-}
-
-/// The wallet; none if it was never opened.
-pub async fn wallet(pool: &PgPool, wallet: &WalletId) -> Result<Option<WalletView>, StoreError> {
-    let on = "reading a wallet";
-    let row = sqlx::query(concat!(
-        "SELECT wallet_id, version, balance, currency, owner_id, ",
-        rfc3339!("opened_at"),
-        " AS opened_at, ",
-        rfc3339!("updated_at"),
-        " AS updated_at FROM (
-           SELECT 1 AS choice, * FROM wallet_read_model WHERE wallet_id = $1
-           UNION ALL
-           SELECT 2, wallet_id, version, owner_id, currency, balance, opened_at, updated_at FROM wallet_state WHERE wallet_id = $1
-         ) AS found ORDER BY choice LIMIT 1"
-    ))
-    .bind(wallet.as_str())
-    .fetch_optional(pool)
-    .await
-    .map_err(StoreError::on(on))?;
-    row.map(|row| {
-        let currency: String = column(&row, "currency", on)?;
-        Ok(WalletView {
-            wallet_id: column(&row, "wallet_id", on)?,
-            version: column(&row, "version", on)?,
-            balance: decimal(column(&row, "balance", on)?, &currency)?,
-            currency,
-            owner_id: column(&row, "owner_id", on)?,
-            opened_at: column(&row, "opened_at", on)?,
-            updated_at: column(&row, "updated_at", on)?,
-        })
-    })
-    .transpose()
 }
 
 /// Whether the wallet was ever opened.
@@ -204,8 +155,10 @@ where
     row.try_get(name).map_err(StoreError::on(on))
 }
 
-fn decimal(minor: i64, currency: &str) -> Result<String, StoreError> {
-    let known: Currency =
-        currency.parse().map_err(|_| StoreError::Unreadable { what: "a currency", value: currency.to_owned() })?;
-    Ok(Money::new(minor, known).to_string())
+fn decimal(minor: i64, code: &str) -> Result<String, StoreError> {
+    Ok(Money::new(minor, currency(code)?).to_string())
+}
+
+fn currency(code: &str) -> Result<Currency, StoreError> {
+    code.parse().map_err(|_| StoreError::Unreadable { what: "a currency", value: code.to_owned() })
 }

@@ -1,13 +1,22 @@
 //! The one writer of this process. Requests that arrive while a commit is in flight are the next batch: one transaction, a handful
 //! of statements and one flush of the log for all of them. A batch of one is the plain case.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
-use tidegate_contracts::{Envelope, wallet::WalletEvent};
-use tidegate_runtime::outbox::{self, OutboxEvent};
+use tidegate_contracts::{
+    Envelope,
+    wallet::{WalletEvent, chain::Hash},
+};
+use tidegate_runtime::{
+    crash_point,
+    outbox::{self, OutboxEvent},
+};
 use tidegate_settings::Overdraft;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -17,14 +26,20 @@ use uuid::Uuid;
 
 use super::{
     answer::Answer,
+    chain, lock_of,
     metrics::CommitterMetrics,
-    plan::{Plan, Planned, Request, plan},
-    store::{self, Writes},
+    plan::{Plan, Planned, Request, Terms, plan},
+    store::{self, Loaded, Writes},
 };
-use crate::error::{Again, StoreError};
+use crate::{
+    domain::WalletId,
+    error::{Again, StoreError},
+};
 
 /// Most requests of one batch.
 const BATCH: usize = 256;
+/// Most commands of one batch, unless its only request is a bulk of more: what is locked at once is bounded by it.
+const COMMANDS: usize = 512;
 /// Requests that may wait; behind them, callers wait to be let in.
 const QUEUE: usize = 1024;
 /// How long a batch is tried again while the database cannot be reached.
@@ -103,11 +118,20 @@ struct Doubt {
 }
 
 impl Writer {
-    async fn run(self, mut waiting: mpsc::Receiver<Waiting>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while waiting.recv_many(&mut batch, BATCH).await > 0 {
+    async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
+        let mut waiting = VecDeque::with_capacity(BATCH);
+        let mut arrived = Vec::with_capacity(BATCH);
+        loop {
+            if waiting.is_empty() && queue.recv_many(&mut arrived, BATCH).await == 0 {
+                return;
+            }
+            while arrived.len() + waiting.len() < BATCH {
+                let Ok(another) = queue.try_recv() else { break };
+                arrived.push(another);
+            }
+            waiting.extend(arrived.drain(..));
             let (requests, replies): (Vec<_>, Vec<_>) =
-                batch.drain(..).map(|waiting| (waiting.request, waiting.reply)).unzip();
+                waiting.drain(..next_batch(&waiting)).map(|waiting| (waiting.request, waiting.reply)).unzip();
             let outcomes = self.settle(&requests).await;
             for (reply, outcome) in replies.into_iter().zip(outcomes) {
                 // Whoever asked may have gone; what was written stays written.
@@ -168,7 +192,9 @@ impl Writer {
     async fn attempt(&self, requests: &[Request], doubt: &mut Option<Doubt>) -> Result<Vec<Answer>, StoreError> {
         let mut transaction =
             self.surroundings.pool.begin().await.map_err(StoreError::on("beginning a transaction"))?;
-        store::lock(&mut transaction, &locks(requests)).await?;
+        let holds = holds(&mut transaction, requests).await?;
+        store::lock(&mut transaction, &locks(requests, &holds)).await?;
+        crash_point!("committer::locked");
         // Behind the locks: a commit that was in doubt has ended by now, one way or the other.
         if let Some(Doubt { event_id, .. }) = *doubt {
             let took_place = store::is_stored(&mut transaction, event_id).await?;
@@ -176,8 +202,14 @@ impl Writer {
                 return Ok(answers);
             }
         }
-        let plan = self.plan(&mut transaction, requests).await?;
-        self.write(&mut transaction, requests, &plan).await?;
+        let now = (self.surroundings.now)();
+        let Loaded { book, mut heads, .. } = load(&mut transaction, requests, &holds).await?;
+        let keys: Vec<&str> = requests.iter().filter_map(|r| r.key.as_ref()).map(|key| key.key.as_str()).collect();
+        let given = if keys.is_empty() { HashMap::new() } else { store::answers(&mut transaction, &keys).await? };
+        let Surroundings { overdraft, new_id, .. } = *self.surroundings;
+        let plan = plan(book, &given, requests, Terms { overdraft, now, new_id });
+        self.write(&mut transaction, requests, &plan, &mut heads, now).await?;
+        crash_point!("committer::written");
         if let Err(error) = transaction.commit().await {
             // A batch without an event has nothing to be in doubt about: its refusals are the same next time.
             *doubt = plan
@@ -187,62 +219,97 @@ impl Writer {
                 .map(|event_id| Doubt { event_id, answers: plan.answers });
             return Err(StoreError::on("committing")(error));
         }
+        crash_point!("committer::committed");
         Ok(plan.answers)
     }
 
-    async fn write(&self, connection: &mut PgConnection, requests: &[Request], plan: &Plan) -> Result<(), StoreError> {
+    async fn write(
+        &self,
+        connection: &mut PgConnection,
+        requests: &[Request],
+        plan: &Plan,
+        heads: &mut HashMap<WalletId, Hash>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let keep = |&n: &usize| Some((requests[n].key.as_ref()?, &plan.answers[n]));
         let answers: Vec<_> = plan.keep.iter().filter_map(keep).collect();
         if plan.events.is_empty() && answers.is_empty() {
             return Ok(());
         }
-        let now = (self.surroundings.now)();
-        let events = envelopes(now, requests, plan);
-        store::write(connection, Writes { now, events: &events, wallets: &plan.wallets, answers: &answers }).await?;
+        let events = chain::links(heads, envelopes(requests, plan));
+        let wallets: Vec<_> = plan.wallets().into_iter().filter_map(|w| Some((w, *heads.get(&w.id)?))).collect();
+        let writes = Writes { now, events: &events, wallets: &wallets, holds: &plan.holds(), answers: &answers };
+        store::write(connection, writes).await?;
         let trace = |planned: &Planned| requests[planned.request].traceparent.as_deref();
+        let published = events.iter().map(|(event, _)| event).zip(&plan.events);
         let record = |(event, planned)| OutboxEvent::of(&self.surroundings.topic, event, trace(planned));
-        let records: Vec<_> = events.iter().zip(&plan.events).map(record).collect();
+        let records: Vec<_> = published.map(record).collect();
         Ok(outbox::append(connection, &records).await?)
-    }
-
-    async fn plan(&self, connection: &mut PgConnection, requests: &[Request]) -> Result<Plan, StoreError> {
-        let ids: BTreeSet<&str> = requests.iter().flat_map(|r| r.command.wallets()).map(|id| id.as_str()).collect();
-        let book = store::wallets(connection, &ids.into_iter().collect::<Vec<_>>()).await?;
-        let keys: Vec<&str> = requests.iter().filter_map(|r| r.key.as_ref()).map(|key| key.key.as_str()).collect();
-        let given = if keys.is_empty() { Default::default() } else { store::answers(connection, &keys).await? };
-        Ok(plan(book, &given, requests, self.surroundings.overdraft, self.surroundings.new_id))
     }
 }
 
-/// The events of the plan as they are stored and published.
-fn envelopes(now: Timestamp, requests: &[Request], plan: &Plan) -> Vec<Envelope<WalletEvent>> {
-    let envelope = |planned: &Planned| Envelope {
-        event_id: planned.event_id,
-        aggregate_id: planned.decided.after.id.to_string(),
-        aggregate_version: planned.decided.after.version,
-        timestamp: now,
-        correlation_id: requests[planned.request].correlation_id,
-        causation_id: None,
-        event: planned.decided.event.clone(),
+/// How many of those that wait are the next batch: as many as hold no more commands than a batch may, and at least one.
+fn next_batch(waiting: &VecDeque<Waiting>) -> usize {
+    let mut commands = 0;
+    let fits = waiting.iter().take(BATCH).take_while(|waiting| {
+        commands += waiting.request.commands().len();
+        commands <= COMMANDS
+    });
+    fits.count().max(1).min(waiting.len())
+}
+
+/// The holds that the requests name, by their ids, and the wallet of each that was placed.
+async fn holds(connection: &mut PgConnection, requests: &[Request]) -> Result<HashMap<Uuid, WalletId>, StoreError> {
+    let named: BTreeSet<Uuid> = requests.iter().flat_map(Request::commands).filter_map(|c| c.hold()).collect();
+    if named.is_empty() {
+        return Ok(HashMap::new());
+    }
+    store::wallets_of_holds(connection, &named.into_iter().collect::<Vec<_>>()).await
+}
+
+/// Everything that the requests may be decided on. Chains that an older build left behind are completed first.
+async fn load(
+    connection: &mut PgConnection,
+    requests: &[Request],
+    holds: &HashMap<Uuid, WalletId>,
+) -> Result<Loaded, StoreError> {
+    let named = requests.iter().flat_map(Request::commands).flat_map(|command| command.wallets());
+    let ids: BTreeSet<&str> = named.chain(holds.values()).map(WalletId::as_str).collect();
+    let mut loaded = store::wallets(connection, &ids.into_iter().collect::<Vec<_>>()).await?;
+    for wallet in std::mem::take(&mut loaded.unchained) {
+        let head = chain::complete(connection, wallet.as_str()).await?;
+        loaded.heads.insert(wallet, head);
+    }
+    if !holds.is_empty() {
+        let holds = store::holds(connection, &holds.keys().copied().collect::<Vec<_>>()).await?;
+        loaded.book.holds = holds.into_iter().map(|hold| (hold.id, hold)).collect();
+    }
+    Ok(loaded)
+}
+
+/// The events of the plan as they are stored and published, each with its wallet.
+fn envelopes(requests: &[Request], plan: &Plan) -> Vec<(WalletId, Envelope<WalletEvent>)> {
+    let envelope = |planned: &Planned| {
+        let after = &planned.decided.after;
+        let envelope = Envelope {
+            event_id: planned.event_id,
+            aggregate_id: after.id.to_string(),
+            aggregate_version: after.version,
+            timestamp: after.updated_at,
+            correlation_id: requests[planned.request].correlation_id,
+            causation_id: None,
+            event: planned.decided.event.clone(),
+        };
+        (after.id.clone(), envelope)
     };
     plan.events.iter().map(envelope).collect()
 }
 
 /// The locks of a batch, in the one order that everybody takes them in: its wallets', and its keys', so that the second of two
 /// identical requests finds the answer of the first.
-fn locks(requests: &[Request]) -> Vec<i64> {
-    let mut locks = BTreeSet::new();
-    for request in requests {
-        locks.extend(request.command.wallets().map(|wallet| lock_of("wallet", wallet.as_str())));
-        locks.extend(request.key.iter().map(|key| lock_of("key", &key.key)));
-    }
-    locks.into_iter().collect()
-}
-
-/// A collision makes two strangers wait for each other, no more.
-fn lock_of(kind: &str, name: &str) -> i64 {
-    let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(name).finalize();
-    let mut first = [0; 8];
-    first.copy_from_slice(&digest[..8]);
-    i64::from_be_bytes(first)
+fn locks(requests: &[Request], holds: &HashMap<Uuid, WalletId>) -> Vec<i64> {
+    let named = requests.iter().flat_map(Request::commands).flat_map(|command| command.wallets());
+    let wallets = named.chain(holds.values()).map(|wallet| lock_of("wallet", wallet.as_str()));
+    let keys = requests.iter().filter_map(|request| request.key.as_ref()).map(|key| lock_of("key", &key.key));
+    wallets.chain(keys).collect::<BTreeSet<_>>().into_iter().collect()
 }

@@ -6,7 +6,7 @@ use prometheus_client::{
 };
 use tidegate_runtime::telemetry::Metrics;
 
-use super::{Answer, Request};
+use super::{Answer, Request, Work};
 use crate::domain::Command;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -28,10 +28,14 @@ impl CommitterMetrics {
     /// Registers them.
     pub fn new(metrics: &Metrics) -> Self {
         Self {
-            commands: metrics.register("wallet_commands", "Commands that were answered.", Family::default()),
+            commands: metrics.register(
+                "wallet_commands",
+                "Requests that were answered; a bulk is one.",
+                Family::default(),
+            ),
             batch: metrics.register(
                 "wallet_batch_commands",
-                "Commands that were committed together.",
+                "Requests that were committed together.",
                 Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]),
             ),
             seconds: metrics.register(
@@ -52,7 +56,7 @@ impl CommitterMetrics {
         self.seconds.observe(seconds);
         for (request, answer) in requests.iter().zip(answers) {
             let outcome = if answer.status < 400 { "accepted" } else { "refused" };
-            self.commands.get_or_create(&Labels { command: name(&request.command), outcome }).inc();
+            self.commands.get_or_create(&Labels { command: name(&request.work), outcome }).inc();
         }
     }
 
@@ -61,11 +65,17 @@ impl CommitterMetrics {
     }
 }
 
-fn name(command: &Command) -> &'static str {
-    match command {
-        Command::Open { .. } => "open",
-        Command::Deposit { .. } => "deposit",
-        Command::Withdraw { .. } => "withdraw",
-        Command::Transfer { .. } => "transfer",
+fn name(work: &Work) -> &'static str {
+    match work {
+        Work::Bulk { .. } => "bulk",
+        Work::One(command) => match command {
+            Command::Open { .. } => "open",
+            Command::Deposit { .. } => "deposit",
+            Command::Withdraw { .. } => "withdraw",
+            Command::Transfer { .. } => "transfer",
+            Command::Hold { .. } => "hold",
+            Command::Capture(_) => "capture",
+            Command::Release { .. } => "release",
+        },
     }
 }

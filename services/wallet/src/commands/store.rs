@@ -4,12 +4,15 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
-use tidegate_contracts::{Currency, Envelope, Event, Money, wallet::WalletEvent};
+use tidegate_contracts::{
+    Currency, Envelope, Event, Money,
+    wallet::{WalletEvent, chain::Hash},
+};
 use uuid::Uuid;
 
 use super::{answer::Answer, plan::IdempotencyKey};
 use crate::{
-    domain::{Book, Wallet, WalletId},
+    domain::{Book, Hold, Settled, Wallet, WalletId},
     error::StoreError,
 };
 
@@ -34,30 +37,120 @@ pub async fn lock(connection: &mut PgConnection, keys: &[i64]) -> Result<(), Sto
     Ok(())
 }
 
+/// The wallets of those holds that were placed. A hold never changes its wallet, so this needs no lock.
+pub async fn wallets_of_holds(
+    connection: &mut PgConnection,
+    holds: &[Uuid],
+) -> Result<HashMap<Uuid, WalletId>, StoreError> {
+    let on = "looking for the wallets of holds";
+    let rows: Vec<(Uuid, String)> =
+        sqlx::query_as("SELECT hold_id, wallet_id FROM wallet_holds WHERE hold_id = ANY($1)")
+            .bind(holds)
+            .fetch_all(connection)
+            .await
+            .map_err(StoreError::on(on))?;
+    rows.into_iter().map(|(hold, wallet)| Ok((hold, wallet_id(wallet)?))).collect()
+}
+
+/// Wallets, and where their hash chains end.
+#[derive(Default)]
+pub struct Loaded {
+    /// The wallets.
+    pub book: Book,
+    /// The last hash of each.
+    pub heads: HashMap<WalletId, Hash>,
+    /// Those whose last events an older build wrote, without hashes.
+    pub unchained: Vec<WalletId>,
+}
+
 /// The wallets of those ids that exist.
-pub async fn wallets(connection: &mut PgConnection, ids: &[&str]) -> Result<Book, StoreError> {
+pub async fn wallets(connection: &mut PgConnection, ids: &[&str]) -> Result<Loaded, StoreError> {
+    let on = "reading the wallets";
     let rows = sqlx::query(
-        "SELECT wallet_id, version, owner_id, currency, balance FROM wallet_state WHERE wallet_id = ANY($1)",
+        "SELECT wallet_id, version, owner_id, currency, balance, held, head, chained = version AS is_chained,
+                (extract(epoch FROM opened_at) * 1000)::bigint AS opened_at,
+                (extract(epoch FROM updated_at) * 1000)::bigint AS updated_at
+         FROM wallet_state WHERE wallet_id = ANY($1)",
     )
     .bind(ids)
     .fetch_all(connection)
     .await
-    .map_err(StoreError::on("reading the wallets"))?;
-    rows.iter().map(|row| wallet(row).map(|wallet| (wallet.id.clone(), wallet))).collect()
+    .map_err(StoreError::on(on))?;
+    let mut loaded = Loaded::default();
+    for row in &rows {
+        let wallet = wallet(row)?;
+        let head: Option<&[u8]> = row.try_get("head").map_err(StoreError::on(on))?;
+        let is_chained: bool = row.try_get("is_chained").map_err(StoreError::on(on))?;
+        match head.and_then(|head| Hash::try_from(head).ok()).filter(|_| is_chained) {
+            Some(head) => {
+                loaded.heads.insert(wallet.id.clone(), head);
+            }
+            None => loaded.unchained.push(wallet.id.clone()),
+        }
+        loaded.book.wallets.insert(wallet.id.clone(), wallet);
+    }
+    Ok(loaded)
 }
 
 fn wallet(row: &PgRow) -> Result<Wallet, StoreError> {
     let on = "reading the wallets";
-    let id: String = row.try_get("wallet_id").map_err(StoreError::on(on))?;
-    let currency: String = row.try_get("currency").map_err(StoreError::on(on))?;
-    let currency: Currency =
-        currency.parse().map_err(|_| StoreError::Unreadable { what: "wallet_state.currency", value: currency })?;
+    let units = |name: &str| row.try_get::<i64, _>(name).map_err(StoreError::on(on));
+    let currency = currency(row.try_get("currency").map_err(StoreError::on(on))?)?;
     Ok(Wallet {
-        id: WalletId::parse(&id).map_err(|_| StoreError::Unreadable { what: "wallet_state.wallet_id", value: id })?,
-        version: row.try_get("version").map_err(StoreError::on(on))?,
+        id: wallet_id(row.try_get("wallet_id").map_err(StoreError::on(on))?)?,
+        version: units("version")?,
         owner_id: row.try_get("owner_id").map_err(StoreError::on(on))?,
-        balance: Money::new(row.try_get("balance").map_err(StoreError::on(on))?, currency),
+        balance: Money::new(units("balance")?, currency),
+        held: Money::new(units("held")?, currency),
+        opened_at: time(units("opened_at")?)?,
+        updated_at: time(units("updated_at")?)?,
     })
+}
+
+/// The holds of those ids that were placed.
+pub async fn holds(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Hold>, StoreError> {
+    let on = "reading the holds";
+    let rows = sqlx::query(
+        "SELECT hold_id, wallet_id, placed, settled, currency, amount, captured, captured_to, reference
+         FROM wallet_holds WHERE hold_id = ANY($1)",
+    )
+    .bind(ids)
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::on(on))?;
+    rows.iter()
+        .map(|row| {
+            let currency = currency(row.try_get("currency").map_err(StoreError::on(on))?)?;
+            let settled: Option<i64> = row.try_get("settled").map_err(StoreError::on(on))?;
+            let captured: Option<i64> = row.try_get("captured").map_err(StoreError::on(on))?;
+            let to: Option<String> = row.try_get("captured_to").map_err(StoreError::on(on))?;
+            let to = to.map(wallet_id).transpose()?;
+            Ok(Hold {
+                id: row.try_get("hold_id").map_err(StoreError::on(on))?,
+                wallet: wallet_id(row.try_get("wallet_id").map_err(StoreError::on(on))?)?,
+                amount: Money::new(row.try_get("amount").map_err(StoreError::on(on))?, currency),
+                reference: row.try_get("reference").map_err(StoreError::on(on))?,
+                placed: row.try_get("placed").map_err(StoreError::on(on))?,
+                settled: settled.zip(captured).map(|(version, captured)| Settled {
+                    version,
+                    captured: Money::new(captured, currency),
+                    to,
+                }),
+            })
+        })
+        .collect()
+}
+
+fn wallet_id(id: String) -> Result<WalletId, StoreError> {
+    WalletId::parse(&id).map_err(|_| StoreError::Unreadable { what: "a wallet's id", value: id })
+}
+
+fn currency(code: String) -> Result<Currency, StoreError> {
+    code.parse().map_err(|_| StoreError::Unreadable { what: "a currency", value: code })
+}
+
+fn time(ms: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_millisecond(ms).map_err(|_| StoreError::Unreadable { what: "a time", value: ms.to_string() })
 }
 
 /// The answers that were given to those keys.
@@ -98,61 +191,106 @@ pub async fn is_stored(connection: &mut PgConnection, event_id: Uuid) -> Result<
 
 /// What a batch writes.
 pub struct Writes<'a> {
-    /// When.
+    /// When answers were given.
     pub now: Timestamp,
-    /// The events, to be appended to their streams.
-    pub events: &'a [Envelope<WalletEvent>],
-    /// The wallets as the batch leaves them.
-    pub wallets: &'a [Wallet],
+    /// The events, to be appended to their streams, and the hash of each.
+    pub events: &'a [(Envelope<WalletEvent>, Hash)],
+    /// The wallets as the batch leaves them, and the hash of the last event of each.
+    pub wallets: &'a [(&'a Wallet, Hash)],
+    /// The holds that the batch places or ends, as it leaves them.
+    pub holds: &'a [&'a Hold],
     /// The answers to be kept, under their keys.
     pub answers: &'a [(&'a IdempotencyKey, &'a Answer)],
 }
 
-/// Writes it in one statement: one way to the database and back, whatever there is to write.
+/// Writes it in one statement, and holds in another: one or two ways to the database and back, whatever there is to write.
 ///
 /// That nobody wrote the wallets meanwhile is not asked: the events' primary key refuses a version that is there already.
 pub async fn write(connection: &mut PgConnection, writes: Writes<'_>) -> Result<(), StoreError> {
-    let Writes { now, events, wallets, answers } = writes;
+    let Writes { now, events, wallets, holds, answers } = writes;
     sqlx::query(
-        "WITH clock AS (SELECT 'epoch'::timestamptz + $1 * interval '1 ms' AS at),
-         appended AS (
-           INSERT INTO wallet_events
-             (wallet_id, version, event_id, event_type, occurred_at, correlation_id, causation_id, transaction_id, data)
-           SELECT wallet_id, version, event_id, event_type, at, correlation_id, causation_id, transaction_id, data
-           FROM unnest($2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::uuid[], $7::uuid[], $8::uuid[], $9::jsonb[])
-             AS new (wallet_id, version, event_id, event_type, correlation_id, causation_id, transaction_id, data), clock),
+        "WITH appended AS (
+           INSERT INTO wallet_events (wallet_id, version, event_id, event_type, occurred_at, correlation_id, causation_id,
+             transaction_id, data, hash)
+           SELECT wallet_id, version, event_id, event_type, 'epoch'::timestamptz + at * interval '1 ms', correlation_id,
+             causation_id, transaction_id, data, hash
+           FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], $6::uuid[], $7::uuid[], $8::uuid[],
+                       $9::jsonb[], $10::bytea[])
+             AS new (wallet_id, version, event_id, event_type, at, correlation_id, causation_id, transaction_id, data, hash)),
          folded AS (
-           INSERT INTO wallet_state (wallet_id, version, owner_id, currency, balance, opened_at, updated_at)
-           SELECT wallet_id, version, owner_id, currency, balance, at, at
-           FROM unnest($10::text[], $11::bigint[], $12::text[], $13::text[], $14::bigint[])
-             AS new (wallet_id, version, owner_id, currency, balance), clock
+           INSERT INTO wallet_state
+             (wallet_id, version, owner_id, currency, balance, held, opened_at, updated_at, chained, head)
+           SELECT wallet_id, version, owner_id, currency, balance, held, 'epoch'::timestamptz + opened_at * interval '1 ms',
+             'epoch'::timestamptz + updated_at * interval '1 ms', version, head
+           FROM unnest($11::text[], $12::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::bigint[],
+                       $18::bigint[], $19::bytea[])
+             AS new (wallet_id, version, owner_id, currency, balance, held, opened_at, updated_at, head)
            ON CONFLICT ON CONSTRAINT wallet_state_wallet_id DO UPDATE
-             SET version = excluded.version, balance = excluded.balance, updated_at = excluded.updated_at)
+             SET version = excluded.version, balance = excluded.balance, held = excluded.held,
+                 updated_at = excluded.updated_at, chained = excluded.chained, head = excluded.head)
          INSERT INTO idempotency_keys (key, request_hash, status, body, created_at)
-         SELECT key, request_hash, status, body, at
-         FROM unnest($15::text[], $16::bytea[], $17::smallint[], $18::text[]) AS new (key, request_hash, status, body), clock",
+         SELECT key, request_hash, status, body, 'epoch'::timestamptz + $24 * interval '1 ms'
+         FROM unnest($20::text[], $21::bytea[], $22::smallint[], $23::text[]) AS new (key, request_hash, status, body)",
     )
-    .bind(now.as_millisecond())
-    .bind(events.iter().map(|event| event.aggregate_id.as_str()).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.aggregate_version).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.event_id).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.event.event_type()).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.correlation_id).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.causation_id).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.event.transaction_id()).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.event.to_data()).collect::<Vec<_>>())
-    .bind(wallets.iter().map(|wallet| wallet.id.as_str()).collect::<Vec<_>>())
-    .bind(wallets.iter().map(|wallet| wallet.version).collect::<Vec<_>>())
-    .bind(wallets.iter().map(|wallet| wallet.owner_id.as_str()).collect::<Vec<_>>())
-    .bind(wallets.iter().map(|wallet| wallet.currency().code()).collect::<Vec<_>>())
-    .bind(wallets.iter().map(|wallet| wallet.balance.units()).collect::<Vec<_>>())
+    .bind(events.iter().map(|(event, _)| event.aggregate_id.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|(event, _)| event.aggregate_version).collect::<Vec<_>>())
+    .bind(events.iter().map(|(event, _)| event.event_id).collect::<Vec<_>>())
+    .bind(events.iter().map(|(event, _)| event.event.event_type()).collect::<Vec<_>>())
+    .bind(events.iter().map(|(event, _)| event.timestamp.as_millisecond()).collect::<Vec<_>>())
+    .bind(events.iter().map(|(event, _)| event.correlation_id).collect::<Vec<_>>())
+    .bind(events.iter().map(|(event, _)| event.causation_id).collect::<Vec<_>>())
+    .bind(events.iter().map(|(event, _)| event.event.transaction_id()).collect::<Vec<_>>())
+    .bind(events.iter().map(|(event, _)| event.event.to_data()).collect::<Vec<_>>())
+    .bind(events.iter().map(|(_, hash)| &hash[..]).collect::<Vec<_>>())
+    .bind(wallets.iter().map(|(wallet, _)| wallet.id.as_str()).collect::<Vec<_>>())
+    .bind(wallets.iter().map(|(wallet, _)| wallet.version).collect::<Vec<_>>())
+    .bind(wallets.iter().map(|(wallet, _)| wallet.owner_id.as_str()).collect::<Vec<_>>())
+    .bind(wallets.iter().map(|(wallet, _)| wallet.currency().code()).collect::<Vec<_>>())
+    .bind(wallets.iter().map(|(wallet, _)| wallet.balance.units()).collect::<Vec<_>>())
+    .bind(wallets.iter().map(|(wallet, _)| wallet.held.units()).collect::<Vec<_>>())
+    .bind(wallets.iter().map(|(wallet, _)| wallet.opened_at.as_millisecond()).collect::<Vec<_>>())
+    .bind(wallets.iter().map(|(wallet, _)| wallet.updated_at.as_millisecond()).collect::<Vec<_>>())
+    .bind(wallets.iter().map(|(_, head)| &head[..]).collect::<Vec<_>>())
     .bind(answers.iter().map(|(key, _)| key.key.as_str()).collect::<Vec<_>>())
     .bind(answers.iter().map(|(key, _)| &key.request_hash[..]).collect::<Vec<_>>())
     .bind(answers.iter().map(|(_, answer)| i16::try_from(answer.status).unwrap_or(i16::MAX)).collect::<Vec<_>>())
     .bind(answers.iter().map(|(_, answer)| answer.body.as_str()).collect::<Vec<_>>())
-    .execute(connection)
+    .bind(now.as_millisecond())
+    .execute(&mut *connection)
     .await
     .map_err(StoreError::on("writing a batch"))?;
+    if holds.is_empty() { Ok(()) } else { write_holds(connection, holds).await }
+}
+
+async fn write_holds(connection: &mut PgConnection, holds: &[&Hold]) -> Result<(), StoreError> {
+    fn settled<T>(holds: &[&Hold], of: impl Fn(&Settled) -> T) -> Vec<Option<T>> {
+        holds.iter().map(|hold| hold.settled.as_ref().map(&of)).collect()
+    }
+    sqlx::query(
+        "INSERT INTO wallet_holds
+           (hold_id, wallet_id, placed, settled, currency, amount, captured, captured_to, reference)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[],
+                              $8::text[], $9::text[])
+         ON CONFLICT ON CONSTRAINT wallet_holds_hold_id DO UPDATE
+           SET settled = excluded.settled, captured = excluded.captured, captured_to = excluded.captured_to",
+    )
+    .bind(holds.iter().map(|hold| hold.id).collect::<Vec<_>>())
+    .bind(holds.iter().map(|hold| hold.wallet.as_str()).collect::<Vec<_>>())
+    .bind(holds.iter().map(|hold| hold.placed).collect::<Vec<_>>())
+    .bind(settled(holds, |settled| settled.version))
+    .bind(holds.iter().map(|hold| hold.amount.currency().code()).collect::<Vec<_>>())
+    .bind(holds.iter().map(|hold| hold.amount.units()).collect::<Vec<_>>())
+    .bind(settled(holds, |settled| settled.captured.units()))
+    .bind(
+        holds
+            .iter()
+            .map(|hold| Some(hold.settled.as_ref()?.to.as_ref()?.as_str()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(holds.iter().map(|hold| hold.reference.as_deref()).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .map_err(StoreError::on("writing holds"))?;
     Ok(())
 }
 

@@ -1,5 +1,8 @@
 //! Given what happened, when somebody asks, then these events or this refusal.
 
+use std::collections::HashMap;
+
+use jiff::Timestamp;
 use proptest::prelude::*;
 use tidegate_contracts::Event;
 use tidegate_settings::Overdraft;
@@ -8,6 +11,7 @@ use super::*;
 
 const EUR: &str = "EUR";
 const JPY: &str = "JPY";
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn id(name: &str) -> WalletId {
     WalletId::parse(name).unwrap()
@@ -18,8 +22,7 @@ fn currency(code: &str) -> Currency {
 }
 
 fn money(amount: &str) -> Movement {
-    let transaction_id = Uuid::nil();
-    Movement { transaction_id, amount: amount.to_owned(), currency: None, reference: None }
+    Movement { id: Uuid::nil(), amount: amount.to_owned(), currency: None, reference: None }
 }
 
 fn open(wallet: &str, code: &str) -> Command {
@@ -38,12 +41,33 @@ fn transfer(from: &str, to: &str, amount: &str) -> Command {
     Command::Transfer { from: id(from), to: id(to), movement: money(amount) }
 }
 
+const HOLD: Uuid = Uuid::from_u128(1);
+
+fn hold(wallet: &str, hold: Uuid, amount: &str) -> Command {
+    Command::Hold { wallet: id(wallet), movement: Movement { id: hold, ..money(amount) } }
+}
+
+fn release(hold: Uuid) -> Command {
+    Command::Release { hold }
+}
+
+fn capture(hold: Uuid, amount: Option<&str>, to: Option<&str>) -> Command {
+    Command::Capture(Capture {
+        hold,
+        transaction_id: Uuid::nil(),
+        amount: amount.map(Into::into),
+        currency: None,
+        to: to.map(id),
+        reference: None,
+    })
+}
+
 /// Decides one command after the other, each on what the ones before it left.
 fn play(book: &mut Book, commands: &[Command], overdraft: Overdraft) -> Result<Vec<Decided>, Refusal> {
     let mut log = Vec::new();
     for command in commands {
-        for decided in decide(book, command, overdraft)? {
-            book.insert(decided.after.id.clone(), decided.after.clone());
+        for decided in decide(book, command, overdraft, NOW)? {
+            book.apply(&decided);
             log.push(decided);
         }
     }
@@ -56,7 +80,7 @@ struct Given {
 }
 
 fn given(history: &[Command]) -> Given {
-    let mut book = Book::new();
+    let mut book = Book::default();
     play(&mut book, history, Overdraft::Forbidden).unwrap();
     Given { book, overdraft: Overdraft::Forbidden }
 }
@@ -68,10 +92,10 @@ impl Given {
 
     /// The events as `wallet/version type -> balance`.
     fn when(&self, command: &Command) -> Result<Vec<String>, Refusal> {
-        let events = decide(&self.book, command, self.overdraft)?;
+        let events = decide(&self.book, command, self.overdraft, NOW)?;
         Ok(events
             .iter()
-            .map(|Decided { event, after }| {
+            .map(|Decided { event, after, .. }| {
                 format!("{}/{} {} -> {}", after.id, after.version, event.event_type(), after.balance)
             })
             .collect())
@@ -174,12 +198,107 @@ fn a_balance_never_wraps() {
     let mut given = given.with_overdraft();
     play(&mut given.book, &[withdraw("b", most), withdraw("b", "0.02")], Overdraft::Allowed).unwrap();
     assert_eq!(given.refusal(&withdraw("b", "0.01")), Refusal::BalanceOverflow(id("b")));
+    assert_eq!(given.refusal(&hold("b", HOLD, "0.01")), Refusal::BalanceOverflow(id("b")));
+}
+
+#[test]
+fn money_on_hold_stays_and_is_not_available() {
+    let given = given(&[open("a", EUR), open("b", EUR), deposit("a", "10"), hold("a", HOLD, "8")]);
+    let wallet = &given.book.wallets[&id("a")];
+    assert_eq!((wallet.balance.units(), wallet.held.units(), wallet.available().units()), (1_000, 800, 200));
+    let said = "the wallet a holds 10.00 EUR, of which 8.00 are on hold, less than 2.01";
+    for command in [withdraw("a", "2.01"), transfer("a", "b", "2.01"), hold("a", Uuid::from_u128(2), "2.01")] {
+        assert_eq!(given.refusal(&command).to_string(), said);
+    }
+    assert_eq!(given.when(&withdraw("a", "2.00")).unwrap(), ["a/4 MoneyWithdrawn -> 8.00"]);
+    assert_eq!(given.when(&release(HOLD)).unwrap(), ["a/4 HoldReleased -> 10.00"]);
+}
+
+#[test]
+fn what_is_captured_leaves_and_the_rest_is_available_again() {
+    let given = given(&[open("a", EUR), open("b", EUR), deposit("a", "10"), hold("a", HOLD, "8")]);
+    assert_eq!(given.when(&capture(HOLD, None, None)).unwrap(), ["a/4 HoldCaptured -> 2.00"]);
+    let to_another = capture(HOLD, Some("5"), Some("b"));
+    assert_eq!(given.when(&to_another).unwrap(), ["a/4 HoldCaptured -> 5.00", "b/2 TransferReceived -> 5.00"]);
+    let mut book = given.book;
+    play(&mut book, &[to_another], Overdraft::Forbidden).unwrap();
+    let wallet = &book.wallets[&id("a")];
+    assert_eq!((wallet.balance.units(), wallet.held.units()), (500, 0));
+    let settled = book.holds[&HOLD].settled.clone().unwrap();
+    assert_eq!((settled.version, settled.captured.units(), settled.to), (4, 500, Some(id("b"))));
+}
+
+#[test]
+fn a_hold_ends_once() {
+    for (end, captured) in [(release(HOLD), false), (capture(HOLD, Some("1"), None), true)] {
+        let given = given(&[open("a", EUR), deposit("a", "10"), hold("a", HOLD, "8"), end]);
+        for again in [release(HOLD), capture(HOLD, None, None)] {
+            assert_eq!(given.refusal(&again), Refusal::HoldSettled { hold: HOLD, captured });
+        }
+        assert_eq!(given.refusal(&release(Uuid::from_u128(9))), Refusal::UnknownHold(Uuid::from_u128(9)));
+    }
+}
+
+#[test]
+fn a_capture_is_of_no_more_than_the_hold_and_goes_where_it_may() {
+    let given = given(&[open("a", EUR), open("j", JPY), deposit("a", "10"), hold("a", HOLD, "8")]);
+    for (command, said) in [
+        (capture(HOLD, Some("8.01"), None), format!("the hold {HOLD} is of 8.00 EUR, less than 8.01")),
+        (capture(HOLD, Some("0"), None), "the amount is zero; it must be more than zero".into()),
+        (capture(HOLD, None, Some("a")), "a transfer needs two wallets; a is both".into()),
+        (capture(HOLD, None, Some("x")), "there is no wallet x".into()),
+        (capture(HOLD, None, Some("j")), "the wallet j holds JPY, but a holds EUR".into()),
+    ] {
+        assert_eq!(given.refusal(&command).to_string(), said);
+    }
+}
+
+#[test]
+fn the_time_of_a_wallet_never_goes_back() {
+    let at = |seconds| Timestamp::from_second(seconds).unwrap();
+    let mut book = Book::default();
+    let mut times = Vec::new();
+    for (command, seconds) in [
+        (open("a", EUR), 100),
+        (open("b", EUR), 50),
+        (deposit("a", "10"), 90),
+        (transfer("a", "b", "1"), 80),
+        (deposit("b", "1"), 70),
+        (hold("b", HOLD, "1"), 120),
+        (release(HOLD), 60),
+    ] {
+        for decided in decide(&book, &command, Overdraft::Forbidden, at(seconds)).unwrap() {
+            times.push((decided.after.id.to_string(), decided.after.updated_at.as_second()));
+            book.apply(&decided);
+        }
+    }
+    let told: Vec<_> = times.iter().map(|(wallet, second)| (wallet.as_str(), *second)).collect();
+    let expected = [("a", 100), ("b", 50), ("a", 100), ("a", 100), ("b", 100), ("b", 100), ("b", 120), ("b", 120)];
+    assert_eq!(told, expected, "both sides of a transfer at one time");
+    assert_eq!(book.wallets[&id("b")].opened_at, at(50));
+}
+
+#[test]
+fn what_is_taken_back_was_never_there() {
+    let mut given = given(&[open("a", EUR), open("b", EUR), deposit("a", "10"), hold("a", HOLD, "8")]);
+    let before = given.book.clone();
+    let commands = [open("c", EUR), capture(HOLD, Some("5"), Some("c")), hold("c", Uuid::from_u128(2), "1")];
+    let mut undo = Vec::new();
+    for command in commands {
+        for decided in decide(&given.book, &command, given.overdraft, NOW).unwrap() {
+            undo.push(given.book.apply(&decided));
+        }
+    }
+    assert_ne!(given.book, before);
+    undo.into_iter().rev().for_each(|undo| given.book.undo(undo));
+    assert_eq!(given.book, before);
 }
 
 /// What an event adds to its wallet, in minor units.
 fn effect(event: &WalletEvent) -> i64 {
     match event {
-        WalletEvent::WalletOpened(_) => 0,
+        WalletEvent::WalletOpened(_) | WalletEvent::FundsHeld(_) | WalletEvent::HoldReleased(_) => 0,
+        WalletEvent::HoldCaptured(captured) => -captured.amount.units(),
         WalletEvent::MoneyDeposited(moved) => moved.amount.units(),
         WalletEvent::MoneyWithdrawn(moved) => -moved.amount.units(),
         WalletEvent::TransferReceived(moved) => moved.amount.units(),
@@ -187,8 +306,19 @@ fn effect(event: &WalletEvent) -> i64 {
     }
 }
 
-/// Any command on four wallets, of which `d` is in yen.
+/// What an event adds to what is on hold in its wallet, in minor units.
+fn effect_on_hold(event: &WalletEvent) -> i64 {
+    match event {
+        WalletEvent::FundsHeld(hold) => hold.amount.units(),
+        WalletEvent::HoldReleased(hold) => -hold.amount.units(),
+        WalletEvent::HoldCaptured(captured) => -captured.amount.units() - captured.released.units(),
+        _ => 0,
+    }
+}
+
+/// Any command on four wallets, of which `d` is in yen, and on six holds.
 fn any_command() -> impl Strategy<Value = Command> {
+    let any_hold = || (1_u128..7).prop_map(Uuid::from_u128);
     let wallet = || prop::sample::select(vec!["a", "b", "c", "d"]);
     let amount = || prop_oneof![Just("0".to_owned()), "[0-9]{1,4}(\\.[0-9]{1,3})?", "[0-9]{17}\\.[0-9]{2}"];
     prop_oneof![
@@ -196,6 +326,10 @@ fn any_command() -> impl Strategy<Value = Command> {
         4 => (wallet(), amount()).prop_map(|(wallet, amount)| deposit(wallet, &amount)),
         3 => (wallet(), amount()).prop_map(|(wallet, amount)| withdraw(wallet, &amount)),
         6 => (wallet(), wallet(), amount()).prop_map(|(from, to, amount)| transfer(from, to, &amount)),
+        3 => (wallet(), amount()).prop_map(|(wallet, amount)| hold(wallet, Uuid::nil(), &amount)),
+        3 => (any_hold(), prop::option::of(amount()), prop::option::of(wallet()))
+            .prop_map(|(hold, amount, to)| capture(hold, amount.as_deref(), to)),
+        2 => any_hold().prop_map(release),
     ]
 }
 
@@ -206,34 +340,54 @@ proptest! {
         commands in prop::collection::vec(any_command(), 1..60),
         overdraft in prop::sample::select(vec![Overdraft::Forbidden, Overdraft::Allowed]),
     ) {
-        let mut book = Book::new();
+        let mut book = Book::default();
         let mut outside: HashMap<Currency, i128> = HashMap::new();
-        let mut folded: Book = Book::new();
+        let mut folded: HashMap<WalletId, Wallet> = HashMap::new();
+        let mut placed = 0;
         for command in ["a", "b", "c", "d"].map(|w| open(w, if w == "d" { JPY } else { EUR })).iter().chain(&commands) {
             let before = book.clone();
+            // Ids of holds are new each time, as the service's are.
+            let command = &match command.clone() {
+                Command::Hold { wallet, movement } => {
+                    Command::Hold { wallet, movement: Movement { id: Uuid::from_u128(placed + 1), ..movement } }
+                }
+                other => other,
+            };
             let Ok(log) = play(&mut book, std::slice::from_ref(command), overdraft) else {
                 prop_assert_eq!(&book, &before);
                 continue;
             };
-            for Decided { event, after } in log {
+            placed += u128::from(matches!(command, Command::Hold { .. }));
+            for Decided { event, after, .. } in log {
                 let seen = folded.get(&after.id).map_or(0, |wallet| wallet.version);
                 prop_assert_eq!(after.version, seen + 1);
                 let effect = i128::from(effect(&event));
                 let had = folded.get(&after.id).map_or(0, |wallet| wallet.balance.units());
                 prop_assert_eq!(i128::from(after.balance.units()), i128::from(had) + effect, "the event says what the state says");
-                if matches!(event, WalletEvent::MoneyDeposited(_) | WalletEvent::MoneyWithdrawn(_)) {
+                let had = folded.get(&after.id).map_or(0, |wallet| wallet.held.units());
+                prop_assert_eq!(after.held.units(), had + effect_on_hold(&event));
+                let crosses = match &event {
+                    WalletEvent::MoneyDeposited(_) | WalletEvent::MoneyWithdrawn(_) => true,
+                    WalletEvent::HoldCaptured(captured) => captured.counterparty.is_none(),
+                    _ => false,
+                };
+                if crosses {
                     *outside.entry(after.currency()).or_default() -= effect;
                 }
                 folded.insert(after.id.clone(), after);
             }
         }
-        prop_assert_eq!(&folded, &book);
+        prop_assert_eq!(&folded, &book.wallets);
         for code in [EUR, JPY].map(currency) {
-            let held: i128 = book.values().filter(|w| w.currency() == code).map(|w| i128::from(w.balance.units())).sum();
-            prop_assert_eq!(held + outside.get(&code).copied().unwrap_or_default(), 0);
+            let wallets = book.wallets.values().filter(|wallet| wallet.currency() == code);
+            let balances: i128 = wallets.map(|wallet| i128::from(wallet.balance.units())).sum();
+            prop_assert_eq!(balances + outside.get(&code).copied().unwrap_or_default(), 0);
         }
-        if overdraft == Overdraft::Forbidden {
-            prop_assert!(book.values().all(|wallet| wallet.balance.units() >= 0));
+        for wallet in book.wallets.values() {
+            let open = book.holds.values().filter(|hold| hold.wallet == wallet.id && hold.settled.is_none());
+            prop_assert_eq!(open.map(|hold| hold.amount.units()).sum::<i64>(), wallet.held.units());
+            prop_assert_eq!(wallet.available().units(), wallet.balance.units() - wallet.held.units());
+            prop_assert!(overdraft == Overdraft::Allowed || wallet.available().units() >= 0);
         }
     }
 }

@@ -1,5 +1,8 @@
 //! What callers send, and how it becomes a command. What they are sent back is described here for the OpenAPI document.
 
+mod bulk;
+mod holds;
+
 use serde::Serialize;
 use tidegate_contracts::Currency;
 use utoipa::ToSchema;
@@ -9,6 +12,11 @@ use super::fields::Fields;
 use crate::{
     domain::{Command, Movement, OwnerId, Reference, WalletId},
     problem::{Kind, Problem},
+};
+
+pub use bulk::{Bulk, BulkDone, bulk};
+pub use holds::{
+    CaptureHold, HoldCaptured, HoldPlaced, HoldReleased, PlaceHold, ReleaseHold, capture, hold_id, place, release,
 };
 
 /// A wallet to open.
@@ -78,12 +86,8 @@ pub fn open(fields: &mut Fields, new_id: fn() -> Uuid) -> Result<Command, Proble
 /// Reads a [`MoveMoney`], or the part of a [`TransferMoney`] that is one.
 pub fn movement(fields: &mut Fields, new_id: fn() -> Uuid) -> Result<Movement, Problem> {
     let amount = fields.text("amount")?;
-    let currency = fields.optional_text("currency")?.map(|code| currency(&code)).transpose()?;
-    let reference = fields
-        .optional_text("reference")?
-        .map(|text| Reference::parse(&text).map_err(|error| Problem::text("reference", error)))
-        .transpose()?;
-    Ok(Movement { transaction_id: new_id(), amount, currency, reference })
+    let (currency, reference) = (optional_currency(fields)?, optional_reference(fields)?);
+    Ok(Movement { id: new_id(), amount, currency, reference })
 }
 
 /// Reads a [`TransferMoney`].
@@ -96,6 +100,15 @@ pub fn transfer(fields: &mut Fields, new_id: fn() -> Uuid) -> Result<Command, Pr
 /// Reads a wallet's id out of that field.
 pub fn wallet_id(field: &'static str, text: &str) -> Result<WalletId, Problem> {
     WalletId::parse(text).map_err(|error| Problem::text(field, error))
+}
+
+fn optional_currency(fields: &mut Fields) -> Result<Option<Currency>, Problem> {
+    fields.optional_text("currency")?.map(|code| currency(&code)).transpose()
+}
+
+fn optional_reference(fields: &mut Fields) -> Result<Option<Reference>, Problem> {
+    let reference = fields.optional_text("reference")?;
+    reference.map(|text| Reference::parse(&text).map_err(|error| Problem::text("reference", error))).transpose()
 }
 
 fn currency(code: &str) -> Result<Currency, Problem> {

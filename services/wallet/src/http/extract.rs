@@ -6,7 +6,10 @@ use axum::{
     http::{HeaderMap, request::Parts},
 };
 
-use super::fields::Fields;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{bodies, fields::Fields};
 use crate::{
     domain::WalletId,
     problem::{Kind, Problem},
@@ -40,6 +43,67 @@ impl<S: Send + Sync> FromRequestParts<S> for WalletPath {
     }
 }
 
+/// The hold that the path names.
+pub struct HoldPath(pub Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for HoldPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = Path::<String>::from_request_parts(parts, state).await.map(|Path(text)| text).unwrap_or_default();
+        bodies::hold_id(&text).map(Self)
+    }
+}
+
+/// The time that the query asks about, if it names one.
+pub struct At(pub Option<Timestamp>);
+
+impl<S: Send + Sync> FromRequestParts<S> for At {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let mut at = None;
+        for (name, value) in pairs(parts, state).await? {
+            if name != "at" {
+                return Err(unknown(&name, "there is the parameter at"));
+            }
+            let time = value.parse::<Timestamp>();
+            at = Some(time.map_err(|_| invalid("at", "at is a time with its offset, such as 2026-03-01T12:00:00Z"))?);
+        }
+        Ok(Self(at))
+    }
+}
+
+/// How old an answer may be, in seconds.
+pub struct MaxAge(pub u32);
+
+impl<S: Send + Sync> FromRequestParts<S> for MaxAge {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let mut seconds = MOST_AGE;
+        for (name, value) in pairs(parts, state).await? {
+            if name != "maxAge" {
+                return Err(unknown(&name, "there is the parameter maxAge"));
+            }
+            seconds = value.parse().map_err(|_| invalid("maxAge", "maxAge is a number of seconds"))?;
+        }
+        Ok(Self(seconds))
+    }
+}
+
+/// How old a reconciliation may be when nothing is said.
+pub const MOST_AGE: u32 = 900;
+
+async fn pairs<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<(String, String)>, Problem> {
+    let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+    query.map(|Query(pairs)| pairs).map_err(|rejection| Problem::whole(Kind::InvalidQuery, rejection))
+}
+
+fn unknown(name: &str, detail: &str) -> Problem {
+    invalid(&name.chars().take(64).collect::<String>(), detail)
+}
+
 /// Which stretch of a list is wanted.
 pub struct Stretch {
     /// Behind which version.
@@ -57,21 +121,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Stretch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
-            .await
-            .map_err(|rejection| Problem::whole(Kind::InvalidQuery, rejection))?;
         let mut stretch = Self { after: 0, limit: USUAL };
-        for (name, value) in pairs {
+        for (name, value) in pairs(parts, state).await? {
             let number = value.parse::<i64>().ok();
             match (name.as_str(), number) {
                 ("after", Some(after)) if after >= 0 => stretch.after = after,
                 ("limit", Some(limit)) if (1..=MOST).contains(&limit) => stretch.limit = limit,
                 ("after", _) => return Err(invalid("after", "after is a version: what a page said as next")),
                 ("limit", _) => return Err(invalid("limit", &format!("limit is a number from 1 to {MOST}"))),
-                (other, _) => {
-                    let name: String = other.chars().take(64).collect();
-                    return Err(invalid(&name, "there are the parameters after and limit"));
-                }
+                (other, _) => return Err(unknown(other, "there are the parameters after and limit")),
             }
         }
         Ok(stretch)

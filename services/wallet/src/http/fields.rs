@@ -9,8 +9,8 @@ pub enum Malformed {
     /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(String),
-    /// The body is JSON, but not an object.
-    #[error("the body must be a JSON object")]
+    /// The body, or an operation in it, is JSON, but not an object.
+    #[error("this must be a JSON object")]
     NotAnObject,
     /// A field that must be there is not.
     #[error("{field} is missing")]
@@ -19,10 +19,12 @@ pub enum Malformed {
         field: &'static str,
     },
     /// A field is of another JSON type.
-    #[error("{field} must be a string, not {found}")]
-    NotAString {
+    #[error("{field} must be {expected}, not {found}")]
+    WrongType {
         /// The field.
         field: &'static str,
+        /// The JSON type that it should be of.
+        expected: &'static str,
         /// The JSON type that it is of.
         found: &'static str,
     },
@@ -41,7 +43,7 @@ impl Malformed {
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::NotJson(_) | Self::NotAnObject => None,
-            Self::Missing { field } | Self::NotAString { field, .. } => Some(field),
+            Self::Missing { field } | Self::WrongType { field, .. } => Some(field),
             Self::Unknown { field, .. } => Some(field),
         }
     }
@@ -55,14 +57,23 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Opens a body.
+    /// Opens a body. An empty one says nothing, as `{}` does.
     pub fn of(body: &[u8]) -> Result<Self, Malformed> {
+        let body = if body.is_empty() { b"{}" } else { body };
         match serde_json::from_slice(body) {
             Ok(Value::Object(left)) => {
                 Ok(Self { canonical: Value::Object(left.clone()).to_string(), left, known: Vec::new() })
             }
             Ok(_) => Err(Malformed::NotAnObject),
             Err(error) => Err(Malformed::NotJson(error.to_string())),
+        }
+    }
+
+    /// Opens an object within a body.
+    pub fn of_value(value: Value) -> Result<Self, Malformed> {
+        match value {
+            Value::Object(left) => Ok(Self { canonical: String::new(), left, known: Vec::new() }),
+            _ => Err(Malformed::NotAnObject),
         }
     }
 
@@ -78,16 +89,25 @@ impl Fields {
 
     /// A string that may be absent; `null` is absent too.
     pub fn optional_text(&mut self, field: &'static str) -> Result<Option<String>, Malformed> {
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(Malformed::WrongType { field, expected: "a string", found: kind(&other) }),
+        }
+    }
+
+    /// A list that must be there.
+    pub fn list(&mut self, field: &'static str) -> Result<Vec<Value>, Malformed> {
+        match self.take(field) {
+            None => Err(Malformed::Missing { field }),
+            Some(Value::Array(items)) => Ok(items),
+            Some(other) => Err(Malformed::WrongType { field, expected: "an array", found: kind(&other) }),
+        }
+    }
+
+    fn take(&mut self, field: &'static str) -> Option<Value> {
         self.known.push(field);
-        let found = match self.left.remove(field) {
-            None | Some(Value::Null) => return Ok(None),
-            Some(Value::String(text)) => return Ok(Some(text)),
-            Some(Value::Bool(_)) => "a boolean",
-            Some(Value::Number(_)) => "a number",
-            Some(Value::Array(_)) => "an array",
-            Some(Value::Object(_)) => "an object",
-        };
-        Err(Malformed::NotAString { field, found })
+        self.left.remove(field).filter(|value| !value.is_null())
     }
 
     /// Closes the body: what is left over is unknown.
@@ -98,6 +118,17 @@ impl Fields {
                 Err(Malformed::Unknown { field: field.chars().take(64).collect(), known: self.known.join(", ") })
             }
         }
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
     }
 }
 
@@ -122,7 +153,7 @@ mod tests {
     fn what_is_wrong_names_the_field() {
         for (body, field, said) in [
             ("{", None, "the body is not JSON: EOF while parsing an object at line 1 column 1"),
-            ("[]", None, "the body must be a JSON object"),
+            ("[]", None, "this must be a JSON object"),
             ("{}", Some("amount"), "amount is missing"),
             (r#"{"amount": null}"#, Some("amount"), "amount is missing"),
             (r#"{"amount": 12.34}"#, Some("amount"), "amount must be a string, not a number"),

@@ -6,13 +6,16 @@ use tidegate_runtime::http::TraceContext;
 
 use super::{
     Api, CommandProblems,
-    bodies::{self, MoneyMoved, MoveMoney, OpenWallet, TransferMoney, Transferred, WalletOpened},
-    extract::{Body, WalletPath, text},
+    bodies::{
+        self, Bulk, BulkDone, CaptureHold, HoldCaptured, HoldPlaced, HoldReleased, MoneyMoved, MoveMoney, OpenWallet,
+        PlaceHold, ReleaseHold, TransferMoney, Transferred, WalletOpened,
+    },
+    extract::{Body, HoldPath, WalletPath, text},
     fields::Fields,
     respond,
 };
 use crate::{
-    commands::{IdempotencyKey, Request},
+    commands::{IdempotencyKey, Request, Work},
     domain::Command,
     problem::{Kind, Problem},
 };
@@ -94,19 +97,94 @@ pub async fn transfer(
     submit(&api, trace, &headers, "/transfers", fields, command).await
 }
 
+/// Set money of a wallet aside. It stays in the balance and is not available until the hold ends.
+#[utoipa::path(
+    post, path = "/holds", tag = "holds", request_body = PlaceHold,
+    params(("Idempotency-Key" = Option<String>, Header, max_length = 255, description = "The same key, the same answer.")),
+    responses((status = 201, body = HoldPlaced), CommandProblems)
+)]
+pub async fn place_hold(
+    State(api): State<Api>,
+    trace: TraceContext,
+    headers: HeaderMap,
+    Body(mut fields): Body,
+) -> Result<Response, Problem> {
+    let command = bodies::place(&mut fields, api.new_id)?;
+    submit(&api, trace, &headers, "/holds", fields, command).await
+}
+
+/// Let money leave out of a hold, to another wallet or to the outside. What is left of the hold is available again.
+#[utoipa::path(
+    post, path = "/holds/{holdId}/capture", tag = "holds", request_body = CaptureHold,
+    params(
+        ("holdId" = String, Path, format = Uuid),
+        ("Idempotency-Key" = Option<String>, Header, max_length = 255, description = "The same key, the same answer."),
+    ),
+    responses((status = 201, body = HoldCaptured), CommandProblems)
+)]
+pub async fn capture_hold(
+    State(api): State<Api>,
+    HoldPath(hold): HoldPath,
+    trace: TraceContext,
+    headers: HeaderMap,
+    Body(mut fields): Body,
+) -> Result<Response, Problem> {
+    let command = bodies::capture(hold, &mut fields, api.new_id)?;
+    submit(&api, trace, &headers, &format!("/holds/{hold}/capture"), fields, command).await
+}
+
+/// Make money that was set aside available again.
+#[utoipa::path(
+    post, path = "/holds/{holdId}/release", tag = "holds", request_body = Option<ReleaseHold>,
+    params(
+        ("holdId" = String, Path, format = Uuid),
+        ("Idempotency-Key" = Option<String>, Header, max_length = 255, description = "The same key, the same answer."),
+    ),
+    responses((status = 201, body = HoldReleased), CommandProblems)
+)]
+pub async fn release_hold(
+    State(api): State<Api>,
+    HoldPath(hold): HoldPath,
+    trace: TraceContext,
+    headers: HeaderMap,
+    Body(fields): Body,
+) -> Result<Response, Problem> {
+    submit(&api, trace, &headers, &format!("/holds/{hold}/release"), fields, bodies::release(hold)).await
+}
+
+/// Many commands in one request: all or nothing, or each for itself.
+#[utoipa::path(
+    post, path = "/bulk", tag = "bulk", request_body = Bulk,
+    params(("Idempotency-Key" = Option<String>, Header, max_length = 255, description = "Covers the whole bulk.")),
+    responses(
+        (status = 201, body = BulkDone, description = "Atomic: all of them happened."),
+        (status = 200, body = BulkDone, description = "Independent: the results say which happened."),
+        CommandProblems
+    )
+)]
+pub async fn bulk(
+    State(api): State<Api>,
+    trace: TraceContext,
+    headers: HeaderMap,
+    Body(mut fields): Body,
+) -> Result<Response, Problem> {
+    let work = bodies::bulk(&mut fields, api.new_id)?;
+    submit(&api, trace, &headers, "/bulk", fields, work).await
+}
+
 async fn submit(
     api: &Api,
     trace: TraceContext,
     headers: &HeaderMap,
     target: &str,
     fields: Fields,
-    command: Command,
+    work: impl Into<Work>,
 ) -> Result<Response, Problem> {
     let key = idempotency_key(headers, target, fields.canonical())?;
     fields.end()?;
     let correlation_id = text(headers, "X-Correlation-Id").and_then(|id| id.parse().ok());
     let request = Request {
-        command,
+        work: work.into(),
         key,
         correlation_id: correlation_id.unwrap_or_else(api.new_id),
         traceparent: Some(trace.to_string()),

@@ -4,23 +4,74 @@ use axum::{Json, extract::State};
 
 use super::{
     Api, QueryProblems,
-    extract::{Stretch, WalletPath},
+    extract::{At, HoldPath, MaxAge, Stretch, WalletPath},
 };
 use crate::{
+    chain::{self, ChainView},
     domain::WalletId,
     error::StoreError,
     problem::{Kind, Problem},
-    queries::{self, LedgerLine, Page, WalletView},
+    queries::{self, HoldView, LedgerLine, Page, Then, WalletView},
+    reconcile::{self, Report},
 };
 
-/// A wallet, from the read model, or from the event store while the read model has not seen it.
+/// A wallet, from the read model, or from the event store while the read model has not seen it; or as it was at a time, from the
+/// event store.
 #[utoipa::path(
     get, path = "/wallets/{walletId}", tag = "wallets",
-    params(("walletId" = String, Path)),
+    params(
+        ("walletId" = String, Path),
+        ("at" = Option<String>, Query, format = DateTime, description = "RFC 3339: the wallet as its events up to then made it."),
+    ),
     responses((status = 200, body = WalletView), QueryProblems)
 )]
-pub async fn wallet(State(api): State<Api>, WalletPath(id): WalletPath) -> Result<Json<WalletView>, Problem> {
-    queries::wallet(&api.pool, &id).await?.map(Json).ok_or_else(|| unknown(&id))
+pub async fn wallet(
+    State(api): State<Api>,
+    WalletPath(id): WalletPath,
+    At(at): At,
+) -> Result<Json<WalletView>, Problem> {
+    let Some(at) = at else { return queries::wallet(&api.pool, &id).await?.map(Json).ok_or_else(|| unknown(&id)) };
+    match queries::wallet_at(&api.pool, &id, at).await? {
+        Then::Was(wallet) => Ok(Json(wallet)),
+        Then::Unknown => Err(unknown(&id)),
+        Then::NotYet(opened_at) => {
+            let detail = format!("the wallet {id} was opened at {opened_at}, later than {at}");
+            Err(Problem::of(Kind::WalletNotYetOpened, "at", detail))
+        }
+    }
+}
+
+/// A hold as it is now.
+#[utoipa::path(
+    get, path = "/holds/{holdId}", tag = "holds",
+    params(("holdId" = String, Path, format = Uuid)),
+    responses((status = 200, body = HoldView), QueryProblems)
+)]
+pub async fn hold(State(api): State<Api>, HoldPath(id): HoldPath) -> Result<Json<HoldView>, Problem> {
+    let unknown = || Problem::of(Kind::UnknownHold, "holdId", format!("there is no hold {id}"));
+    queries::hold(&api.pool, id).await?.map(Json).ok_or_else(unknown)
+}
+
+/// Whether a wallet's events are what was written: their hash chain, followed from its beginning.
+#[utoipa::path(
+    get, path = "/wallets/{walletId}/chain", tag = "proof",
+    params(("walletId" = String, Path)),
+    responses((status = 200, body = ChainView), QueryProblems)
+)]
+pub async fn chain(State(api): State<Api>, WalletPath(id): WalletPath) -> Result<Json<ChainView>, Problem> {
+    let mut view = None;
+    chain::verify(&api.pool, &[id.as_str()], |told| view = Some(told)).await?;
+    view.map(Json).ok_or_else(|| unknown(&id))
+}
+
+/// Whether events, balances, ledger and read model say the same, over all wallets.
+#[utoipa::path(
+    get, path = "/reconciliation", tag = "proof",
+    params(("maxAge" = Option<u32>, Query, description = "Seconds; an older report is made anew. 900 if not given.")),
+    responses((status = 200, body = Report), QueryProblems)
+)]
+pub async fn reconciliation(State(api): State<Api>, MaxAge(seconds): MaxAge) -> Result<Json<Report>, Problem> {
+    Ok(Json(reconcile::reconcile(&api.pool, f64::from(seconds)).await?))
 }
 
 /// What happened to a wallet's money, as the ledger books it, oldest first.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::PgConnection;
 use tidegate_contracts::{
     Envelope, Event, Money,
-    wallet::{MoneyMoved, TransferMoved, WalletEvent},
+    wallet::{HoldCaptured, MoneyMoved, TransferMoved, WalletEvent},
 };
 use uuid::Uuid;
 
@@ -59,11 +59,13 @@ impl Counter {
 /// How an event is booked; not at all if it moves no money.
 pub fn booking(envelope: &Envelope<WalletEvent>) -> Option<Booking<'_>> {
     match &envelope.event {
-        WalletEvent::WalletOpened(_) => None,
+        // What is on hold is still the wallet's: nothing has moved (docs/adr/0017-holds-are-not-booked.md).
+        WalletEvent::WalletOpened(_) | WalletEvent::FundsHeld(_) | WalletEvent::HoldReleased(_) => None,
         WalletEvent::MoneyDeposited(moved) => Some(with_outside(envelope, moved, 1)),
         WalletEvent::MoneyWithdrawn(moved) => Some(with_outside(envelope, moved, -1)),
         WalletEvent::TransferReceived(moved) => Some(with_another(envelope, moved, 1)),
         WalletEvent::TransferSent(moved) => Some(with_another(envelope, moved, -1)),
+        WalletEvent::HoldCaptured(captured) => Some(out_of_hold(envelope, captured)),
     }
 }
 
@@ -91,6 +93,19 @@ fn with_another<'a>(envelope: &'a Envelope<WalletEvent>, moved: &'a TransferMove
     }
 }
 
+fn out_of_hold<'a>(envelope: &'a Envelope<WalletEvent>, captured: &'a HoldCaptured) -> Booking<'a> {
+    let counterparty = captured.counterparty.as_deref();
+    Booking {
+        envelope,
+        transaction_id: captured.transaction_id,
+        amount: -captured.amount.units(),
+        balance: captured.balance,
+        counter: if counterparty.is_some() { Counter::Transit } else { Counter::External },
+        counterparty,
+        reference: captured.reference.as_deref(),
+    }
+}
+
 /// The versions up to which those wallets are booked.
 pub async fn seen(connection: &mut PgConnection, wallets: &[&str]) -> Result<HashMap<String, i64>, StoreError> {
     let rows: Vec<(String, i64)> =
@@ -102,7 +117,7 @@ pub async fn seen(connection: &mut PgConnection, wallets: &[&str]) -> Result<Has
     Ok(rows.into_iter().collect())
 }
 
-/// Books the events: two lines each, in one statement.
+/// Books the events: two lines each, in one statement, and in this order: the entries' numbers are given in it.
 pub async fn book(connection: &mut PgConnection, bookings: &[Booking<'_>]) -> Result<(), StoreError> {
     if bookings.is_empty() {
         return Ok(());
@@ -117,9 +132,10 @@ pub async fn book(connection: &mut PgConnection, bookings: &[Booking<'_>]) -> Re
            counterparty, reference, 'epoch'::timestamptz + occurred_at * interval '1 ms'
          FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[],
                      $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::bigint[])
-           AS booked (wallet_id, version, event_id, event_type, transaction_id, counter_account, counter_kind, currency,
-                      amount, balance, counterparty, reference, occurred_at),
-           (VALUES (1::smallint), (2::smallint)) AS lines (line)",
+           WITH ORDINALITY AS booked (wallet_id, version, event_id, event_type, transaction_id, counter_account,
+             counter_kind, currency, amount, balance, counterparty, reference, occurred_at, nth),
+           (VALUES (1::smallint), (2::smallint)) AS lines (line)
+         ORDER BY nth, line",
     )
     .bind(text(|b| b.envelope.aggregate_id.clone()))
     .bind(bookings.iter().map(|b| b.envelope.aggregate_version).collect::<Vec<_>>())

@@ -17,6 +17,8 @@ pub struct Change<'a> {
     pub version: i64,
     /// Its balance.
     pub balance: Money,
+    /// How much of it is on hold; none if no event of the batch says.
+    pub held: Option<Money>,
     /// When it last changed: ms since 1970, UTC.
     pub updated_at: i64,
     /// What it began with and when (ms since 1970, UTC), if it began in this batch.
@@ -28,13 +30,20 @@ pub fn fold<'a>(news: &[&'a Envelope<WalletEvent>]) -> BTreeMap<&'a str, Change<
     let mut changes: BTreeMap<&str, Change<'_>> = BTreeMap::new();
     for envelope in news {
         let at = envelope.timestamp.as_millisecond();
-        let (balance, opened) = match &envelope.event {
-            WalletEvent::WalletOpened(opened) => (Money::new(0, opened.currency), Some((opened, at))),
+        let (balance, held) = match &envelope.event {
+            WalletEvent::WalletOpened(opened) => (Money::new(0, opened.currency), None),
             WalletEvent::MoneyDeposited(moved) | WalletEvent::MoneyWithdrawn(moved) => (moved.balance, None),
             WalletEvent::TransferSent(moved) | WalletEvent::TransferReceived(moved) => (moved.balance, None),
+            WalletEvent::FundsHeld(hold) | WalletEvent::HoldReleased(hold) => (hold.balance, Some(hold.held)),
+            WalletEvent::HoldCaptured(captured) => (captured.balance, Some(captured.held)),
         };
-        let opened = opened.or_else(|| changes.get(envelope.aggregate_id.as_str()).and_then(|before| before.opened));
-        let change = Change { version: envelope.aggregate_version, balance, updated_at: at, opened };
+        let before = changes.get(envelope.aggregate_id.as_str());
+        let opened = match &envelope.event {
+            WalletEvent::WalletOpened(opened) => Some((opened, at)),
+            _ => before.and_then(|before| before.opened),
+        };
+        let held = held.or_else(|| before.and_then(|before| before.held));
+        let change = Change { version: envelope.aggregate_version, balance, held, updated_at: at, opened };
         changes.insert(&envelope.aggregate_id, change);
     }
     changes
@@ -56,11 +65,12 @@ pub async fn write(connection: &mut PgConnection, changes: &BTreeMap<&str, Chang
     let new: Vec<_> = changes.iter().filter_map(|(id, change)| Some((*id, change, change.opened?))).collect();
     if !new.is_empty() {
         sqlx::query(
-            "INSERT INTO wallet_read_model (wallet_id, version, owner_id, currency, balance, opened_at, updated_at)
-             SELECT wallet_id, version, owner_id, currency, balance,
+            "INSERT INTO wallet_read_model (wallet_id, version, owner_id, currency, balance, held, opened_at, updated_at)
+             SELECT wallet_id, version, owner_id, currency, balance, coalesce(held, 0),
                'epoch'::timestamptz + opened_at * interval '1 ms', 'epoch'::timestamptz + updated_at * interval '1 ms'
-             FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[])
-               AS new (wallet_id, version, owner_id, currency, balance, opened_at, updated_at)",
+             FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
+                         $8::bigint[])
+               AS new (wallet_id, version, owner_id, currency, balance, opened_at, updated_at, held)",
         )
         .bind(new.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
         .bind(new.iter().map(|(_, change, _)| change.version).collect::<Vec<_>>())
@@ -69,6 +79,7 @@ pub async fn write(connection: &mut PgConnection, changes: &BTreeMap<&str, Chang
         .bind(new.iter().map(|(_, change, _)| change.balance.units()).collect::<Vec<_>>())
         .bind(new.iter().map(|(.., (_, opened_at))| *opened_at).collect::<Vec<_>>())
         .bind(new.iter().map(|(_, change, _)| change.updated_at).collect::<Vec<_>>())
+        .bind(new.iter().map(|(_, change, _)| change.held.map(Money::units)).collect::<Vec<_>>())
         .execute(&mut *connection)
         .await
         .map_err(StoreError::on("writing new wallets into the read model"))?;
@@ -77,15 +88,17 @@ pub async fn write(connection: &mut PgConnection, changes: &BTreeMap<&str, Chang
     if !known.is_empty() {
         sqlx::query(
             "UPDATE wallet_read_model AS old
-             SET version = new.version, balance = new.balance,
+             SET version = new.version, balance = new.balance, held = coalesce(new.held, old.held),
                  updated_at = 'epoch'::timestamptz + new.updated_at * interval '1 ms'
-             FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS new (wallet_id, version, balance, updated_at)
+             FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+               AS new (wallet_id, version, balance, updated_at, held)
              WHERE old.wallet_id = new.wallet_id",
         )
         .bind(known.iter().map(|(id, _)| **id).collect::<Vec<_>>())
         .bind(known.iter().map(|(_, change)| change.version).collect::<Vec<_>>())
         .bind(known.iter().map(|(_, change)| change.balance.units()).collect::<Vec<_>>())
         .bind(known.iter().map(|(_, change)| change.updated_at).collect::<Vec<_>>())
+        .bind(known.iter().map(|(_, change)| change.held.map(Money::units)).collect::<Vec<_>>())
         .execute(connection)
         .await
         .map_err(StoreError::on("writing the read model"))?;

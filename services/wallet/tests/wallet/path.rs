@@ -1,9 +1,5 @@
 //! The whole path: what commands commit is on the topic once and in order, and the projections are what the topic makes them.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
-
-mod world;
-
 use std::{
     collections::BTreeMap,
     sync::{
@@ -15,7 +11,8 @@ use std::{
 use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use world::{Process, Record, Role, World, eventually, story};
+
+use crate::world::{Process, Record, Role, World, eventually, story};
 
 async fn open(api: &Process, wallets: &[&str]) {
     for wallet in wallets {

@@ -34,6 +34,16 @@ impl Process {
         })
     }
 
+    /// A process that dies where the crash points say.
+    pub(super) fn spawn_to_crash(folder: &Path, settings: &Value, points: &str) -> Self {
+        let port = settings["http"]["port"].as_u64().unwrap();
+        Self::spawn_with(folder, u16::try_from(port).unwrap(), |command, port| {
+            let path = folder.join(format!("settings-{port}.yaml"));
+            std::fs::write(&path, settings.to_string()).unwrap();
+            command.arg("--settings").arg(&path).env("FAILPOINTS", points);
+        })
+    }
+
     /// A process that listens on that port, told what it is by `tell`.
     pub(super) fn spawn_with(folder: &Path, port: u16, tell: impl FnOnce(&mut Command, u16)) -> Self {
         let log = folder.join(format!("log-{port}"));
@@ -109,6 +119,15 @@ impl Process {
     /// Ends it without a word (SIGKILL).
     pub fn kill_now(&self) {
         self.signal("-KILL");
+    }
+
+    /// Waits until it has died by itself.
+    pub async fn until_dead(&mut self) {
+        let child = &mut self.child;
+        eventually("the process dies", async || {
+            child.try_wait().unwrap().map(|_| ()).ok_or_else(|| "it lives".to_owned())
+        })
+        .await;
     }
 
     fn signal(&self, signal: &str) {

@@ -1,13 +1,10 @@
 //! The API as callers see it: what is accepted, what is refused and how, what is kept under a key.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
-
-mod world;
-
 use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use world::{Process, Role, story};
+
+use crate::world::{Process, Role, story};
 
 fn opening(wallet: &str, currency: &str) -> Value {
     json!({"walletId": wallet, "ownerId": format!("owner-of-{wallet}"), "currency": currency})

@@ -1,8 +1,6 @@
 //! A wallet of a test's own: its own database, its own topic, and the real binary as processes of its own, on the Kafka and
 //! PostgreSQL of hack/up.
 
-#![allow(dead_code, reason = "each test binary uses its part of it")]
-
 mod kafka;
 mod process;
 mod store;
@@ -117,6 +115,13 @@ impl World {
     /// The same, with other settings of the wallet (`overdraft`, `publisher`).
     pub async fn start_with(&self, role: Role, wallet: Value) -> Process {
         let process = Process::spawn(&self.folder, &self.settings(role, wallet));
+        process.until_ready().await;
+        process
+    }
+
+    /// Starts role Commands with crash points: it dies where `points` say, and is then to be started again.
+    pub async fn start_to_crash(&self, points: &str) -> Process {
+        let process = Process::spawn_to_crash(&self.folder, &self.settings(Role::Commands, json!({})), points);
         process.until_ready().await;
         process
     }

@@ -80,7 +80,7 @@ async fn make(connection: &mut PgConnection) -> Result<Report, StoreError> {
         .map_err(|error| StoreError::Unreadable { what: "a reconciliation", value: error.to_string() })?;
     sqlx::query(
         "INSERT INTO wallet_reconciliation (checked_at, report) VALUES ($1::timestamptz, $2)
-         ON CONFLICT ON CONSTRAINT wallet_reconciliation_only DO UPDATE
+         ON CONFLICT ON CONSTRAINT wallet_reconciliation_single DO UPDATE
            SET checked_at = excluded.checked_at, report = excluded.report",
     )
     .bind(&report.checked_at)

@@ -45,7 +45,7 @@ fn an_atomic_bulk_happens_as_a_whole_or_not_at_all() {
         assert_eq!(before["a"], (4, 750));
 
         let refused = [
-            (transfer("a", "b", "6.51"), 422, "insufficient-funds", "operations[2].amount"),
+            (transfer("a", "b", "7.51"), 422, "insufficient-funds", "operations[2].amount"),
             (json!({"type": "Release", "holdId": uuid::Uuid::nil()}), 404, "unknown-hold", "operations[2].holdId"),
             (deposit("a", "ten"), 400, "invalid-amount", "operations[2].amount"),
             (json!({"type": "Deposit", "walletId": "a"}), 400, "missing-field", "operations[2].amount"),

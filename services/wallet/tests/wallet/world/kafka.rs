@@ -19,7 +19,6 @@ const PARTITIONS: i32 = 3;
 #[derive(Clone, Debug)]
 pub struct Record {
     pub partition: i32,
-    pub offset: i64,
     pub key: String,
     pub value: Value,
 }
@@ -84,7 +83,6 @@ fn read_blocking(environment: &Environment, name: &str, wanted: usize) -> Vec<Re
                 at_end[message.partition() as usize] = false;
                 records.push(Record {
                     partition: message.partition(),
-                    offset: message.offset(),
                     key: String::from_utf8(message.key().unwrap().to_vec()).unwrap(),
                     value: serde_json::from_slice(message.payload().unwrap()).unwrap(),
                 });

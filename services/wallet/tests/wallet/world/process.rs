@@ -73,11 +73,6 @@ impl Process {
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
-    /// The whole log.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }

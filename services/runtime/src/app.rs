@@ -16,7 +16,10 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    consumer::{ConsumerConfig, ConsumerMetrics, MemberHealth, Projection, Projector},
+    consumer::{
+        BatchHandler, Consumer, ConsumerConfig, ConsumerError, ConsumerMetrics, Each, Handler, MemberHealth, Projection, Records,
+        Rows, Together, Transform,
+    },
     database::{self, DatabaseError},
     http::{Api, Check, Health, Shell},
     kafka::Brokers,
@@ -224,22 +227,50 @@ impl App {
 
     /// Starts a projection of the topics that the settings name.
     pub fn project(&self, pool: PgPool, projection: impl Projection) -> Result<Arc<MemberHealth>, StartError> {
-        let consumes = self.settings().consumes.as_ref().ok_or(Missing::Consumes)?;
+        let consumer = self.consumer(Rows { pool, projection })?;
+        Ok(self.start(Arc::clone(&consumer.health), consumer.run(self.background.clone())))
+    }
+
+    /// Starts handling records of the topics that the settings name, one at a time.
+    pub fn consume(&self, handler: impl Handler) -> Result<Arc<MemberHealth>, StartError> {
+        let consumer = self.consumer(Each(handler))?;
+        Ok(self.start(Arc::clone(&consumer.health), consumer.run(self.background.clone())))
+    }
+
+    /// Starts handling records of the topics that the settings name, several together.
+    pub fn consume_batches(&self, handler: impl BatchHandler) -> Result<Arc<MemberHealth>, StartError> {
+        let consumer = self.consumer(Together(handler))?;
+        Ok(self.start(Arc::clone(&consumer.health), consumer.run(self.background.clone())))
+    }
+
+    /// Starts making records of those of the topics that the settings name.
+    pub fn transform(&self, transform: impl Transform) -> Result<Arc<MemberHealth>, StartError> {
+        let consumer = self.consumer(Records(transform))?;
+        Ok(self.start(Arc::clone(&consumer.health), consumer.run(self.background.clone())))
+    }
+
+    fn consumer<W>(&self, work: W) -> Result<Consumer<W>, StartError> {
+        let settings = self.settings();
+        let consumes = settings.consumes.as_ref().ok_or(Missing::Consumes)?;
         let health = Arc::new(MemberHealth::default());
-        let metrics = ConsumerMetrics::new(&self.metrics, Arc::clone(&health));
-        let projector = Projector {
-            config: ConsumerConfig::new(&self.resolved.client_id, consumes),
-            kafka: self.kafka()?.now(),
-            pool,
-            projection,
-            metrics,
-            health: Arc::clone(&health),
+        let config = ConsumerConfig {
+            retry: settings.retry.clone(),
+            dead_letter: settings.dead_letter.clone(),
+            ..ConsumerConfig::new(&self.resolved.client_id, consumes)
         };
+        let metrics = ConsumerMetrics::new(&self.metrics, Arc::clone(&health));
+        Ok(Consumer { config, brokers: self.kafka()?, work, metrics, health })
+    }
+
+    fn start(
+        &self,
+        health: Arc<MemberHealth>,
+        member: impl Future<Output = Result<(), ConsumerError>> + Send + 'static,
+    ) -> Arc<MemberHealth> {
         let (ready, alive) = (Arc::clone(&health), Arc::clone(&health));
         self.health.add(Check::ready("consumer", move || ready.has_joined()).alive(move || alive.is_alive()));
-        let shutdown = self.background.clone();
-        self.spawn("projector", async move { Ok(projector.run(shutdown).await?) });
-        Ok(health)
+        self.spawn("consumer", async move { Ok(member.await?) });
+        health
     }
 
     /// Runs a part of the process beside the server. If it fails, the process ends.

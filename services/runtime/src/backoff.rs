@@ -30,6 +30,11 @@ impl Backoff {
     }
 }
 
+/// A number between 0 and 1 that nobody foresees.
+pub(crate) fn random() -> f64 {
+    f64::from(Uuid::new_v4().as_u128() as u32) / f64::from(u32::MAX)
+}
+
 /// Between a half of `first * 2^tries` (at most `most`) and the whole, as `random` says.
 fn delay(first: Duration, most: Duration, tries: u32, random: u32) -> Duration {
     let whole = first.saturating_mul(2_u32.saturating_pow(tries.min(31))).min(most);

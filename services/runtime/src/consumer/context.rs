@@ -1,7 +1,7 @@
 //! What happens when partitions come and go. Runs on the member's own thread, which may wait.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc},
     time::{Duration, Instant},
 };
@@ -21,25 +21,28 @@ use rdkafka::{
 use tokio::{runtime::Handle, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{ConsumerMetrics, GroupProtocol, MemberHealth, offsets::Untold};
+use super::{ConsumerMetrics, GroupProtocol, MemberHealth, offsets::Offsets, retries::Retries};
 use crate::kafka;
 
 pub(super) type MemberConsumer = StreamConsumer<MemberContext>;
 
 /// A partition that this member owns.
 pub(super) struct Assigned {
-    pub(super) topic: String,
+    pub(super) topic: Arc<str>,
     pub(super) partition: i32,
     /// Its records, and nobody else's.
     pub(super) queue: StreamPartitionQueue<MemberContext>,
     pub(super) consumer: Arc<MemberConsumer>,
     /// Cancelled when it is about to be somebody else's: take no more records in, finish what is under way.
     pub(super) draining: CancellationToken,
+    /// Cancelled when it is somebody else's: nothing more may be written for it.
+    pub(super) lost: CancellationToken,
 }
 
 /// The task of a partition.
 struct Running {
     draining: CancellationToken,
+    lost: CancellationToken,
     abort: AbortHandle,
     /// Disconnected when the task has ended, however it did.
     ended: mpsc::Receiver<()>,
@@ -53,7 +56,10 @@ pub(super) struct MemberContext {
     pub(super) runtime: Handle,
     pub(super) protocol: GroupProtocol,
     pub(super) drain: Duration,
-    pub(super) untold: Arc<Untold>,
+    pub(super) offsets: Arc<Offsets>,
+    /// When Kafka was told of offsets last, until it answers.
+    telling: Mutex<Option<Instant>>,
+    pub(super) retries: Option<Arc<Retries>>,
     pub(super) health: Arc<MemberHealth>,
     pub(super) metrics: ConsumerMetrics,
     running: Mutex<HashMap<(String, i32), Running>>,
@@ -63,7 +69,7 @@ impl MemberContext {
     pub(super) fn new(
         task: Box<dyn Fn(Assigned) -> BoxFuture<'static, ()> + Send + Sync>,
         (protocol, drain): (GroupProtocol, Duration),
-        untold: Arc<Untold>,
+        (offsets, retries): (Arc<Offsets>, Option<Arc<Retries>>),
         (health, metrics): (Arc<MemberHealth>, ConsumerMetrics),
     ) -> Self {
         Self {
@@ -72,7 +78,9 @@ impl MemberContext {
             runtime: Handle::current(),
             protocol,
             drain,
-            untold,
+            offsets,
+            telling: Mutex::default(),
+            retries,
             health,
             metrics,
             running: Mutex::default(),
@@ -96,14 +104,15 @@ impl MemberContext {
         let Some(consumer) = consumer else { return Ok(()) };
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         for (topic, partition, queue) in queues {
-            let draining = CancellationToken::new();
+            let (draining, lost) = (CancellationToken::new(), CancellationToken::new());
             let (alive, ended) = mpsc::channel::<()>();
             let assigned = Assigned {
-                topic: topic.clone(),
+                topic: topic.as_str().into(),
                 partition,
                 queue,
                 consumer: Arc::clone(&consumer),
                 draining: draining.clone(),
+                lost: lost.clone(),
             };
             let task = (self.task)(assigned);
             let task = self.runtime.spawn(async move {
@@ -111,14 +120,14 @@ impl MemberContext {
                 task.await;
             });
             self.metrics.assigned(&topic, 1);
-            running.insert((topic, partition), Running { draining, abort: task.abort_handle(), ended });
+            running.insert((topic, partition), Running { draining, lost, abort: task.abort_handle(), ended });
         }
         Ok(())
     }
 
     /// Lets the tasks of those partitions finish what they have begun, within the limit; what does not finish is abandoned, which
-    /// loses nothing: its transaction is rolled back, or its compare-and-set fails.
-    fn drain(&self, partitions: impl Iterator<Item = (String, i32)>) {
+    /// loses nothing: it is not committed, and comes again. `lost`: they are somebody else's already.
+    fn drain(&self, partitions: impl Iterator<Item = (String, i32)>, lost: bool) {
         let mut ending = Vec::new();
         {
             let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,6 +136,9 @@ impl MemberContext {
             }
         }
         for (_, task) in &ending {
+            if lost {
+                task.lost.cancel();
+            }
             task.draining.cancel();
         }
         let deadline = Instant::now() + self.drain;
@@ -134,7 +146,8 @@ impl MemberContext {
             self.metrics.assigned(&topic, -1);
             let left = deadline.saturating_duration_since(Instant::now());
             if task.ended.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
-                tracing::warn!(topic, partition, "a batch that did not finish in time is abandoned");
+                tracing::warn!(topic, partition, "what did not finish in time is abandoned");
+                task.lost.cancel();
                 task.abort.abort();
                 // Its records' queue must be let go of before anybody reads the partition again.
                 let _ = task.ended.recv_timeout(Duration::from_secs(1));
@@ -145,17 +158,23 @@ impl MemberContext {
     /// Ends all tasks: the member is leaving.
     pub(super) fn drain_all(&self) {
         let all: Vec<_> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
-        self.drain(all.into_iter());
+        self.drain(all.into_iter(), false);
     }
 
     /// Tells Kafka how far partitions are. Does not wait: a revocation waits for commits under way by itself.
     pub(super) fn tell(&self, consumer: &impl Consumer<Self>) {
-        let told = self.untold.take().and_then(|list| match list {
-            Some(list) => consumer.commit(&list, CommitMode::Async).inspect_err(|_| self.untold.failed(&list)),
+        let told = self.offsets.take().and_then(|list| match list {
+            Some(list) => {
+                *self.telling.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                consumer.commit(&list, CommitMode::Async).inspect_err(|_| self.offsets.failed(&list))
+            }
             None => Ok(()),
         });
         if let Err(error) = told {
-            tracing::warn!(%error, "offsets could not be committed to Kafka; they are in the database");
+            tracing::warn!(%error, "offsets could not be committed to Kafka yet");
+        }
+        if let Some(retries) = &self.retries {
+            retries.tell();
         }
     }
 }
@@ -189,12 +208,12 @@ impl ConsumerContext for MemberContext {
             self.health.set_joined(assigned.is_ok());
             ("assigned", assigned)
         } else {
-            self.drain(partitions.iter().cloned());
-            if base.assignment_lost() {
-                self.untold.forget(list);
-            } else {
+            let lost = base.assignment_lost();
+            self.drain(partitions.iter().cloned(), lost);
+            if !lost {
                 self.tell(base);
             }
+            self.offsets.forget(list);
             let revoked = match base.rebalance_protocol() {
                 RebalanceProtocol::Cooperative => base.incremental_unassign(list),
                 _ => base.unassign(),
@@ -210,9 +229,18 @@ impl ConsumerContext for MemberContext {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        if let Err(error) = result {
-            tracing::warn!(%error, "offsets could not be committed to Kafka; they are in the database");
-            self.untold.failed(offsets);
+        let told = self.telling.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match result {
+            Ok(()) => {
+                let topics: HashSet<_> = offsets.elements().iter().map(|element| element.topic().to_owned()).collect();
+                for topic in topics {
+                    self.metrics.committed(&topic, told.map_or(Duration::ZERO, |told| told.elapsed()));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "offsets could not be committed to Kafka yet");
+                self.offsets.failed(offsets);
+            }
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The loop of a group member: it polls, whatever happens to partitions, so that the group keeps it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use rdkafka::{consumer::Consumer, error::KafkaError, message::Message, types::RDKafkaErrorCode};
+use futures::future::BoxFuture;
+use rdkafka::{consumer::Consumer as _, error::KafkaError, message::Message, types::RDKafkaErrorCode};
+use tidegate_settings::{RetryMode, binding::KafkaConnection};
 use tokio::{
     runtime::Handle,
     sync::oneshot,
@@ -10,12 +12,15 @@ use tokio::{
 };
 
 use super::{
-    Projection, Projector,
+    ConsumerConfig, ConsumerMetrics, MemberHealth,
     context::{MemberConsumer, MemberContext},
-    offsets::Untold,
+    offsets::Offsets,
     partition::{self, Shared},
+    retries::{Retries, Trim},
+    transactor::Transactor,
+    work::{Consumer, Work},
 };
-use crate::shutdown::Shutdown;
+use crate::{kafka::Brokers, shutdown::Shutdown};
 
 /// Why a member cannot go on. The process is to be started again.
 #[derive(Debug, thiserror::Error)]
@@ -62,30 +67,88 @@ pub enum ConsumerError {
 }
 
 /// Runs a member on a thread of its own: it may have to wait where nothing else may.
-pub(super) async fn run<P: Projection>(projector: Projector<P>, shutdown: Shutdown) -> Result<(), ConsumerError> {
+pub(super) async fn run<W: Work>(consumer: Consumer<W>, shutdown: Shutdown) -> Result<(), ConsumerError> {
     let (result, ended) = oneshot::channel();
     let runtime = Handle::current();
     let thread = std::thread::Builder::new().name("kafka-member".into());
     let started = thread.spawn(move || {
-        let _ = result.send(runtime.block_on(member(projector, shutdown)));
+        let _ = result.send(runtime.block_on(members(consumer, shutdown)));
     });
     started.map_err(|_| ConsumerError::Thread)?;
     ended.await.unwrap_or(Err(ConsumerError::Thread))
 }
 
-async fn member<P: Projection>(projector: Projector<P>, shutdown: Shutdown) -> Result<(), ConsumerError> {
-    let Projector { config, kafka, pool, projection, metrics, health } = projector;
-    let group = config.group.clone();
-    let untold = Arc::new(Untold::default());
-    let shared = Arc::new(Shared::new(&config, pool, projection, Arc::clone(&untold), metrics.clone()));
-    let task = Box::new(move |assigned| partition::task(Arc::clone(&shared), assigned));
-    let context = MemberContext::new(task, (config.protocol, config.drain), untold, (Arc::clone(&health), metrics));
-    let consumer: MemberConsumer = config
-        .client(&kafka)
-        .create_with_context(context)
-        .map_err(|source| ConsumerError::Configure { group: group.clone(), source })?;
+/// How a member ended.
+#[derive(PartialEq, Eq)]
+enum Ended {
+    /// The process stops.
+    Stopping,
+    /// The way to the brokers has changed, and is read when clients are made.
+    Changed,
+}
+
+/// One member after another, each with the connection of its time.
+async fn members<W: Work>(consumer: Consumer<W>, shutdown: Shutdown) -> Result<(), ConsumerError> {
+    let Consumer { config, mut brokers, work, metrics, health } = consumer;
+    let work = Arc::new(work);
+    loop {
+        let connection = brokers.now();
+        let parts = (Arc::clone(&work), metrics.clone(), Arc::clone(&health));
+        match member(&config, &connection, parts, &mut brokers, &shutdown).await? {
+            Ended::Stopping => return Ok(()),
+            Ended::Changed => {
+                tracing::info!(group = config.group, "the way to the brokers has changed: a new member takes over");
+                health.set_joined(false);
+            }
+        }
+    }
+}
+
+async fn member<W: Work>(
+    config: &ConsumerConfig,
+    connection: &KafkaConnection,
+    (work, metrics, health): (Arc<W>, ConsumerMetrics, Arc<MemberHealth>),
+    brokers: &mut Brokers,
+    shutdown: &Shutdown,
+) -> Result<Ended, ConsumerError> {
+    let group = &config.group;
+    let configure = |source| ConsumerError::Configure { group: group.clone(), source };
+    let parks = config.retry.as_ref().is_some_and(|retry| retry.mode() == RetryMode::Topic);
+    let retries = if parks { Some(Arc::new(Retries::new(config, connection).map_err(configure)?)) } else { None };
+    let offsets = Arc::new(Offsets::default());
+    // The tasks need what needs the consumer, which needs the context, which makes the tasks.
+    let shared = Arc::new(OnceLock::<Arc<Shared<W>>>::new());
+    let task = {
+        let shared = Arc::clone(&shared);
+        Box::new(move |assigned| match shared.get() {
+            Some(shared) => partition::task(Arc::clone(shared), assigned),
+            None => Box::pin(std::future::ready(())) as BoxFuture<'static, ()>,
+        })
+    };
+    let context = MemberContext::new(
+        task,
+        (config.protocol, config.drain),
+        (Arc::clone(&offsets), retries.clone()),
+        (Arc::clone(&health), metrics.clone()),
+    );
+    let consumer: MemberConsumer = config.client(connection).create_with_context(context).map_err(configure)?;
     let consumer = Arc::new(consumer);
-    // Set once, here.
+    let transacts = W::TRANSACTS || parks || config.dead_letter.is_some();
+    let transactor = if transacts {
+        let started = Transactor::start(config, connection, Arc::downgrade(&consumer));
+        Some(started.map_err(|_| ConsumerError::Thread)?)
+    } else {
+        None
+    };
+    // Both are set once, here.
+    let _ = shared.set(Arc::new(Shared {
+        config: config.clone(),
+        work,
+        offsets,
+        retries: retries.clone(),
+        transactor,
+        metrics,
+    }));
     let _ = context_of(&consumer).consumer.set(Arc::downgrade(&consumer));
     let topics: Vec<_> = config.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(|source| ConsumerError::Subscribe {
@@ -97,13 +160,18 @@ async fn member<P: Projection>(projector: Projector<P>, shutdown: Shutdown) -> R
 
     let mut tick = interval(config.commit_interval);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut trim = Trim::new(config, connection);
     let result = loop {
         tokio::select! {
             biased;
-            () = shutdown.begun() => break Ok(()),
+            () = shutdown.begun() => break Ok(Ended::Stopping),
+            () = brokers.changed() => break Ok(Ended::Changed),
             _ = tick.tick() => {
                 health.polled();
                 context_of(&consumer).tell(&*consumer);
+                if let Some(retries) = &retries {
+                    trim.turn(&retries.offsets);
+                }
             }
             received = consumer.recv() => match received {
                 Ok(record) => break Err(ConsumerError::Misrouted {
@@ -123,6 +191,8 @@ async fn member<P: Projection>(projector: Projector<P>, shutdown: Shutdown) -> R
                     }
                 }
             },
+            // It has nothing to say but errors: its partitions have queues of their own.
+            Err(error) = heard(retries.as_deref()) => tracing::warn!(group, %error, "Kafka says of retry topics"),
         }
     };
     // The tasks finish what they have begun, Kafka is told how far they came, and closing leaves the group at once.
@@ -130,6 +200,13 @@ async fn member<P: Projection>(projector: Projector<P>, shutdown: Shutdown) -> R
     context_of(&consumer).tell(&*consumer);
     drop(consumer);
     result
+}
+
+async fn heard(retries: Option<&Retries>) -> Result<(), KafkaError> {
+    match retries {
+        Some(retries) => retries.consumer.recv().await.map(drop),
+        None => std::future::pending().await,
+    }
 }
 
 fn context_of(consumer: &MemberConsumer) -> &MemberContext {

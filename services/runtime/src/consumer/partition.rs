@@ -1,393 +1,405 @@
-//! The task of a partition: position, then batch after batch, until it drains.
+//! The task of a partition: it finds out where to begin, works, and, when the partition is to be given up, finishes what it has begun.
+
+pub(super) mod batches;
+pub(super) mod each;
+mod start;
 
 use std::{
-    panic::AssertUnwindSafe,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt, StreamExt, future::BoxFuture};
-use rdkafka::{
-    Offset,
-    consumer::{Consumer, stream_consumer::StreamPartitionQueue},
-    error::KafkaError,
+use futures::{StreamExt, future::BoxFuture};
+use rdkafka::error::KafkaError;
+use tokio::{
+    sync::oneshot,
+    time::sleep,
 };
-use sqlx::PgPool;
-use tidegate_settings::StartAt;
-use tokio::time::{sleep, timeout_at};
 
+use self::start::{Ready, position};
 use super::{
-    ConsumerConfig, ConsumerMetrics, HandlerError, Projection, Record,
-    context::{Assigned, MemberContext},
-    offsets::{self, Untold},
+    ConsumerConfig, ConsumerMetrics, HandlerError, Record,
+    book::{Book, Class, Commit, Heard, Job, Verdict, What},
+    context::Assigned,
+    metrics::PartitionMetrics,
+    offsets::Offsets,
+    policy::Policy,
+    retries::{Retries, RetryQueue},
+    rows::Row,
+    transactor::{Transactor, Write, WriteError},
+    words::Words,
+    work::Work,
 };
-use crate::{app::chain, backoff::Backoff};
+use crate::{app::chain, backoff::{Backoff, random}};
 
 /// How long Kafka may take to answer where a partition begins and ends, and to move a position.
 const ANSWER: Duration = Duration::from_secs(10);
+/// Entries that are written in one transaction, and their bytes.
+const WRITTEN_TOGETHER: (usize, usize) = (500, 4 * 1024 * 1024);
 
 /// What the tasks of a member share.
-pub(super) struct Shared<P> {
-    group: String,
-    start_at: StartAt,
-    batch_records: usize,
-    batch_bytes: usize,
-    batch_wait: Duration,
-    pool: PgPool,
-    projection: P,
-    untold: Arc<Untold>,
-    metrics: ConsumerMetrics,
+pub(super) struct Shared<W> {
+    pub(super) config: ConsumerConfig,
+    pub(super) work: Arc<W>,
+    pub(super) offsets: Arc<Offsets>,
+    pub(super) retries: Option<Arc<Retries>>,
+    pub(super) transactor: Option<Transactor>,
+    pub(super) metrics: ConsumerMetrics,
 }
 
-impl<P> Shared<P> {
-    pub(super) fn new(
-        config: &ConsumerConfig,
-        pool: PgPool,
-        projection: P,
-        untold: Arc<Untold>,
-        metrics: ConsumerMetrics,
-    ) -> Self {
-        Self {
-            group: config.group.clone(),
-            start_at: config.start_at,
-            batch_records: config.batch_records.max(1),
-            batch_bytes: config.batch_bytes,
-            batch_wait: config.batch_wait,
-            pool,
-            projection,
-            untold,
-            metrics,
-        }
-    }
+/// A partition, and what its task needs to work on it.
+pub(super) struct Partition<'a, W> {
+    pub(super) shared: &'a Shared<W>,
+    pub(super) assigned: &'a Assigned,
+    pub(super) policy: Arc<Policy>,
+    pub(super) words: Words,
+    /// Kafka name of its retry topic.
+    pub(super) retry_topic: Option<Arc<str>>,
+    metrics: Mutex<PartitionMetrics>,
 }
 
-/// Whether a query that failed so may work later.
-pub(super) fn is_transient(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // Connection, resources, operator intervention, system error, rolled back (serialization, deadlock), read-only standby,
-            // lock not available, object in use.
-            ["08", "53", "57", "58", "40"].iter().any(|class| code.starts_with(class))
-                || ["25006", "55P03", "55006"].contains(&code.as_ref())
-        }),
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        _ => false,
-    }
+/// Records are taken in.
+pub(super) struct Consuming {
+    pub(super) book: Book,
+    pub(super) retry: Option<RetryQueue>,
+    /// How far the partition is, as it is kept.
+    pub(super) kept: Commit,
 }
 
-/// Where a partition is to be read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    /// From that offset.
-    At(i64),
-    /// From that offset, which is the oldest: those before it and not yet applied are gone.
-    After { oldest: i64, lost: i64 },
-    /// Nowhere: the topic ends before what was applied, so it is not the topic that it was.
-    Nowhere { newest: i64 },
+/// No more are; what is under way finishes.
+pub(super) struct Draining {
+    pub(super) book: Book,
 }
 
-/// Where to read from, given what was applied and the offsets that there are. Kafka's own committed offset has no say.
-fn start(applied: Option<i64>, start_at: StartAt, (oldest, newest): (i64, i64)) -> Start {
-    match (applied, start_at) {
-        (None, StartAt::Earliest) => Start::At(oldest),
-        (None, StartAt::Latest) => Start::At(newest),
-        (Some(next), _) if next < oldest => Start::After { oldest, lost: oldest - next },
-        (Some(next), _) if next > newest => Start::Nowhere { newest },
-        (Some(next), _) => Start::At(next),
-    }
-}
+/// All is finished, and is to be told to Kafka.
+pub(super) struct Complete;
 
-/// How a batch ended.
-enum Ended {
-    /// Applied; the offset is there now.
-    Applied(i64),
-    /// Somebody else moved the offset: look where it is.
-    Moved,
-    /// A record cannot be handled; those before it were.
-    Poisoned,
+/// Why no more is taken in.
+pub(super) enum Left {
     /// The partition is to be given up.
-    Draining,
-}
-
-pub(super) fn task<P: Projection>(shared: Arc<Shared<P>>, assigned: Assigned) -> BoxFuture<'static, ()> {
-    async move {
-        let consuming = Consuming { shared: &shared, assigned: &assigned, backoff: backoff() };
-        if consuming.run().await == Left::Stopped {
-            // It stands here, for all to see, until it is somebody else's or the process starts again.
-            shared.metrics.stopped(&assigned.topic, 1);
-            assigned.draining.cancelled().await;
-            shared.metrics.stopped(&assigned.topic, -1);
-        }
-    }
-    .boxed()
-}
-
-fn backoff() -> Backoff {
-    Backoff::new(Duration::from_millis(50), Duration::from_secs(10))
-}
-
-/// Why a task takes no more records.
-#[derive(PartialEq, Eq)]
-enum Left {
-    Drained,
+    Draining(Draining),
+    /// It is not where it was thought to be, or nobody knows where: look again.
+    Elsewhere,
+    /// A record stands in the way.
     Stopped,
 }
 
-struct Consuming<'a, P> {
-    shared: &'a Shared<P>,
-    assigned: &'a Assigned,
-    backoff: Backoff,
+pub(super) fn task<W: Work>(shared: Arc<Shared<W>>, assigned: Assigned) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let partition = Partition::new(&shared, &assigned);
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let draining = &assigned.draining;
+        loop {
+            let ready = tokio::select! {
+                biased;
+                () = draining.cancelled() => return,
+                ready = position(&partition) => ready,
+            };
+            let left = match ready {
+                Ready::Consuming(consuming) => W::consume(&partition, consuming).await,
+                Ready::Nowhere => Left::Stopped,
+            };
+            match left {
+                Left::Draining(left) => {
+                    let Complete = W::finish(&partition, left).await;
+                    return;
+                }
+                Left::Elsewhere => {
+                    tokio::select! {
+                        biased;
+                        () = draining.cancelled() => return,
+                        () = sleep(backoff.next()) => {}
+                    }
+                }
+                Left::Stopped => {
+                    shared.metrics.stopped(&assigned.topic, 1);
+                    draining.cancelled().await;
+                    shared.metrics.stopped(&assigned.topic, -1);
+                    return;
+                }
+            }
+        }
+    })
 }
 
-impl<P: Projection> Consuming<'_, P> {
-    async fn run(mut self) -> Left {
-        let draining = self.assigned.draining.clone();
-        loop {
-            let mut next = tokio::select! {
-                biased;
-                () = draining.cancelled() => return Left::Drained,
-                positioned = self.position() => match positioned {
-                    Some(next) => next,
-                    None => return Left::Stopped,
-                },
-            };
-            loop {
-                let taken = tokio::select! {
-                    biased;
-                    () = draining.cancelled() => return Left::Drained,
-                    taken = take(&self.assigned.queue, self.shared) => taken,
-                };
-                let mut records = match taken {
-                    Ok(records) => records,
-                    Err(error) => {
-                        let Assigned { topic, partition, .. } = self.assigned;
-                        tracing::warn!(topic, partition, %error, "reading the partition");
-                        continue;
-                    }
-                };
-                let came = records.len();
-                records.retain(|record| record.offset >= next);
-                let topic = &self.assigned.topic;
-                self.shared.metrics.repeated(topic, came - records.len());
-                if records.is_empty() {
-                    continue;
-                }
-                self.shared.metrics.taken(topic, records.len());
-                let ended = self.handle(&records, next).await;
-                self.shared.metrics.let_go(topic, records.len());
-                match ended {
-                    Ended::Applied(reached) => next = reached,
-                    Ended::Moved => break,
-                    Ended::Poisoned => return Left::Stopped,
-                    Ended::Draining => return Left::Drained,
-                }
-            }
+/// What a try of records came to.
+pub(super) type Tried = Result<(), Failed>;
+
+/// Why a try failed.
+pub(super) enum Failed {
+    Said(HandlerError),
+    Panicked,
+}
+
+impl Failed {
+    fn class(&self) -> Class {
+        match self {
+            Self::Said(HandlerError::Transient(_)) => Class::Transient,
+            Self::Said(HandlerError::Retry(_)) => Class::Retry,
+            Self::Said(HandlerError::Poison(_)) => Class::Poison,
+            Self::Panicked => Class::Panic,
         }
     }
 
-    /// Puts the partition where the projection is. Tries until it works; none if it cannot.
-    async fn position(&mut self) -> Option<i64> {
-        let Assigned { topic, partition, .. } = self.assigned;
-        loop {
-            let applied = match offsets::load(&self.shared.pool, &self.shared.group, topic, *partition).await {
-                Ok(applied) => applied,
-                Err(error) => {
-                    tracing::warn!(topic, partition, %error, "asking the database how far the partition is");
-                    sleep(self.backoff.next()).await;
-                    continue;
-                }
-            };
-            let positioned = match self.seek(applied).await {
-                Ok(start) => start,
-                // Soon after an assignment the partition cannot be moved yet.
-                Err(error) => {
-                    tracing::debug!(topic, partition, %error, "positioning the partition");
-                    sleep(self.backoff.next()).await;
-                    continue;
-                }
-            };
-            match (positioned, applied) {
-                (Start::At(offset), Some(_)) => {
-                    tracing::info!(topic, partition, offset, "reading");
-                    self.backoff.reset();
-                    return Some(offset);
-                }
-                // Written down before the first record, so that a second start begins at the same place.
-                (Start::At(offset), None) => {
-                    let begun = offsets::begin(&self.shared.pool, &self.shared.group, topic, *partition, offset).await;
-                    if let Err(error) = begun {
-                        tracing::warn!(topic, partition, %error, "telling the database where the partition begins");
-                        sleep(self.backoff.next()).await;
-                    }
-                }
-                (Start::After { oldest, lost }, _) => {
-                    tracing::error!(topic, partition, oldest, lost, "records were removed before they were handled");
-                    self.shared.metrics.lost(topic, lost);
-                    self.backoff.reset();
-                    return applied;
-                }
-                (Start::Nowhere { newest }, _) => {
-                    tracing::error!(
-                        topic,
-                        partition,
-                        applied,
-                        newest,
-                        "the topic ends before what was applied of it: it is not the topic that it was; the partition stops"
-                    );
-                    return None;
-                }
-            }
+    fn text(&self) -> String {
+        match self {
+            Self::Said(error) => chain(error),
+            Self::Panicked => "the handler panicked".to_owned(),
         }
-    }
-
-    /// Puts the partition where it is to be read from. Waits for Kafka, which librdkafka does by blocking.
-    async fn seek(&self, applied: Option<i64>) -> Result<Start, KafkaError> {
-        let Assigned { topic, partition, consumer, .. } = self.assigned;
-        let (consumer, topic, partition, start_at) =
-            (Arc::clone(consumer), topic.clone(), *partition, self.shared.start_at);
-        let sought = tokio::task::spawn_blocking(move || {
-            let start = start(applied, start_at, consumer.fetch_watermarks(&topic, partition, ANSWER)?);
-            if let Start::At(offset) | Start::After { oldest: offset, .. } = start {
-                consumer.seek(&topic, partition, Offset::Offset(offset), ANSWER)?;
-            }
-            Ok(start)
-        });
-        sought.await.unwrap_or(Err(KafkaError::Canceled))
-    }
-
-    /// Applies the records, all at once; one by one if one of them is poison, so that those before it are not held up by it.
-    async fn handle(&mut self, records: &[Record], next: i64) -> Ended {
-        match self.apply_until(records, next).await {
-            Ended::Poisoned if records.len() > 1 => {}
-            ended => return ended,
-        }
-        let mut next = next;
-        for record in records {
-            match self.apply_until(std::slice::from_ref(record), next).await {
-                Ended::Applied(reached) => next = reached,
-                ended => return ended,
-            }
-        }
-        Ended::Applied(next)
-    }
-
-    /// Tries until it works, or cannot.
-    async fn apply_until(&mut self, records: &[Record], next: i64) -> Ended {
-        let Assigned { topic, partition, draining, .. } = self.assigned;
-        loop {
-            let begun = Instant::now();
-            let error = match AssertUnwindSafe(self.apply(records, next)).catch_unwind().await {
-                Ok(Ok(Some(reached))) => {
-                    self.backoff.reset();
-                    self.shared.metrics.handled(topic, records.len(), begun.elapsed());
-                    self.shared.untold.applied(topic, *partition, reached);
-                    return Ended::Applied(reached);
-                }
-                Ok(Ok(None)) => {
-                    tracing::warn!(topic, partition, next, "somebody else has moved the partition's offset");
-                    sleep(self.backoff.next()).await;
-                    return Ended::Moved;
-                }
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    self.shared.metrics.panicked(topic);
-                    HandlerError::transient("the handler panicked")
-                }
-            };
-            let (from, to) = (records.first().map(|r| r.offset), records.last().map(|r| r.offset));
-            let said = chain(&error);
-            if let HandlerError::Poison(_) = error {
-                if records.len() == 1 {
-                    tracing::error!(topic, partition, offset = from, error = said, "the partition stops at a record");
-                }
-                return Ended::Poisoned;
-            }
-            self.shared.metrics.failed(topic);
-            let wait = self.backoff.next();
-            tracing::warn!(
-                topic,
-                partition,
-                from,
-                to,
-                error = said,
-                wait_seconds = wait.as_secs_f64(),
-                "a batch failed"
-            );
-            tokio::select! {
-                biased;
-                () = draining.cancelled() => return Ended::Draining,
-                () = sleep(wait) => {}
-            }
-        }
-    }
-
-    /// One try. None if the offset is not where it was thought to be; nothing has changed then.
-    async fn apply(&self, records: &[Record], next: i64) -> Result<Option<i64>, HandlerError> {
-        let Assigned { topic, partition, .. } = self.assigned;
-        let Some(last) = records.last() else { return Ok(Some(next)) };
-        let reached = last.offset + 1;
-        let mut transaction = self.shared.pool.begin().await?;
-        let moved = offsets::advance(&mut transaction, &self.shared.group, topic, *partition, (next, reached)).await?;
-        if !moved {
-            return Ok(None);
-        }
-        self.shared.projection.apply(&mut transaction, records).await?;
-        transaction.commit().await?;
-        Ok(Some(reached))
     }
 }
 
-/// The next records: at least one, then what comes shortly, until the batch is full.
-async fn take<P>(queue: &StreamPartitionQueue<MemberContext>, shared: &Shared<P>) -> Result<Vec<Record>, KafkaError> {
-    let mut stream = queue.stream();
-    let mut records = Vec::new();
-    let mut bytes = 0;
-    let mut deadline = None;
-    while records.len() < shared.batch_records && bytes < shared.batch_bytes {
-        let message = match deadline {
-            None => stream.next().await,
-            Some(deadline) => match timeout_at(deadline, stream.next()).await {
-                Ok(message) => message,
-                Err(_) => break,
-            },
+/// Entries that are being written.
+pub(super) struct Writing {
+    answer: oneshot::Receiver<Result<(), WriteError>>,
+    /// Which entry each of the records is of.
+    entries: Vec<usize>,
+}
+
+/// What the transactor said, if it did.
+pub(super) type Answer = Result<Result<(), WriteError>, oneshot::error::RecvError>;
+
+/// How writing ended.
+pub(super) enum Wrote {
+    Yes,
+    /// Nothing was; try again, but not at once.
+    NotYet,
+    Elsewhere,
+}
+
+impl<'a, W> Partition<'a, W> {
+    fn new(shared: &'a Shared<W>, assigned: &'a Assigned) -> Self {
+        let policy = shared.config.policy(&assigned.topic);
+        let words = Words {
+            group: shared.config.group.clone(),
+            topic: assigned.topic.to_string(),
+            partition: assigned.partition,
+            retry_topic: policy.retry_topic.clone(),
+            dead_letter_topic: policy.dead_letter_topic.clone(),
         };
-        match message {
-            Some(Ok(message)) => {
-                let record = Record::from_message(&message);
-                bytes += record.bytes();
-                records.push(record);
-                deadline.get_or_insert_with(|| tokio::time::Instant::now() + shared.batch_wait);
-            }
-            // What was taken before it is handled first; the error comes again if it lasts.
-            Some(Err(_)) if !records.is_empty() => break,
-            Some(Err(error)) => return Err(error),
-            None => break,
+        let retry_topic = policy.retry_topic.as_deref().map(Arc::from);
+        let metrics = Mutex::new(shared.metrics.of(&assigned.topic));
+        Self { shared, assigned, policy, words, retry_topic, metrics }
+    }
+
+    /// Where a projection keeps how far it is.
+    pub(super) fn row(&self) -> Row<'_> {
+        Row {
+            group: &self.shared.config.group,
+            topic: &self.assigned.topic,
+            retry_topic: self.retry_topic.as_deref(),
+            partition: self.assigned.partition,
         }
     }
-    Ok(records)
+
+    pub(super) fn count(&self, count: impl FnOnce(&mut PartitionMetrics)) {
+        count(&mut self.metrics.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+
+    /// A handler panicked.
+    pub(super) fn panicked(&self) -> Failed {
+        self.count(|metrics| {
+            metrics.panics.inc();
+        });
+        Failed::Panicked
+    }
+
+    /// Records were taken from the topic, and some of them had been finished before.
+    pub(super) fn took(&self, records: usize, repeated: usize) {
+        self.count(|metrics| {
+            metrics.consumed.inc_by(records as u64);
+            metrics.repeated.inc_by(repeated as u64);
+        });
+    }
+
+    /// Shows how the book stands.
+    pub(super) fn show(&self, book: &Book) {
+        self.count(|metrics| {
+            metrics.in_flight.set(book.opened());
+            metrics.waiting.set(book.parked());
+            metrics.quarantined.set(book.quarantined());
+            metrics.held_back.set(usize::from(book.is_full()));
+        });
+    }
+
+    /// Kafka is to be told that the partition is there.
+    pub(super) fn reached(&self, commit: &Commit) {
+        let Assigned { topic, partition, .. } = self.assigned;
+        self.shared.offsets.reached(topic, *partition, commit.offset, &commit.state);
+        self.reached_in_retry(commit);
+    }
+
+    /// A transaction has told Kafka so.
+    pub(super) fn told(&self, commit: &Commit) {
+        let Assigned { topic, partition, .. } = self.assigned;
+        self.shared.offsets.told(topic, *partition, commit.offset, &commit.state);
+        self.reached_in_retry(commit);
+    }
+
+    fn reached_in_retry(&self, commit: &Commit) {
+        if let (Some(retries), Some(topic)) = (&self.shared.retries, &self.retry_topic) {
+            retries.offsets.reached(topic, self.assigned.partition, commit.retry_low, &"".into());
+        }
+    }
+
+    /// A job ended: what becomes of its record is noted, counted and said.
+    pub(super) fn settle(&self, book: &mut Book, job: Job, tried: Tried) {
+        let failed = match tried {
+            Ok(()) => {
+                book.succeed(&job);
+                self.count(|metrics| {
+                    metrics.handled.inc();
+                });
+                return;
+            }
+            Err(failed) => failed,
+        };
+        let (class, text, offset) = (failed.class(), failed.text(), job.record.offset);
+        let attempts = job.attempts + 1;
+        let verdict = book.fail(job, class, text.clone(), (Instant::now(), random()));
+        self.count(|metrics| {
+            metrics.failures.inc();
+        });
+        let Assigned { topic, partition, .. } = self.assigned;
+        match verdict {
+            Verdict::Waits(wait) => {
+                let wait_seconds = wait.as_secs_f64();
+                tracing::warn!(%topic, partition, offset, attempts, error = text, wait_seconds, "a record failed");
+            }
+            Verdict::Parks => tracing::info!(%topic, partition, offset, attempts, error = text, "a record is parked"),
+            Verdict::Dies => {
+                let class = class.name();
+                tracing::error!(%topic, partition, offset, attempts, class, error = text, "a record is a dead letter");
+            }
+            Verdict::Stops => {
+                tracing::error!(%topic, partition, offset, attempts, error = text, "the partition stops at a record");
+            }
+        }
+    }
+
+    /// A record of the retry partition, or what kept it from coming. False if that was its end.
+    pub(super) fn hear(&self, book: &mut Book, read: Result<Record, KafkaError>) -> bool {
+        let Assigned { topic, partition, .. } = self.assigned;
+        let record = match read {
+            Ok(record) => record,
+            Err(KafkaError::PartitionEOF(_)) => return false,
+            Err(error) => {
+                tracing::warn!(%topic, partition, %error, "reading the retry partition");
+                return true;
+            }
+        };
+        let at = record.offset;
+        match self.words.read(record) {
+            Ok(word) => match book.hear(at, word.clone(), (Instant::now(), random())) {
+                Heard::Skipped => {
+                    self.count(|metrics| {
+                        metrics.skipped.inc();
+                    });
+                    tracing::warn!(%topic, partition, at, "a dead letter is given up, and its key goes on");
+                }
+                Heard::Redriven => {
+                    self.count(|metrics| {
+                        metrics.redriven.inc();
+                    });
+                    tracing::info!(%topic, partition, at, "a dead letter is to be handled again");
+                }
+                Heard::Parked | Heard::Quarantined | Heard::Old => {}
+            },
+            Err(error) => {
+                book.hear_nothing(at);
+                tracing::error!(%topic, partition, at, %error, "a record of the retry topic is no word of ours");
+            }
+        }
+        true
+    }
+
+    /// Begins to write what the book wants written.
+    pub(super) async fn write(&self, book: &mut Book) -> Writing {
+        let commit = book.write(WRITTEN_TOGETHER.0, WRITTEN_TOGETHER.1);
+        let (mut records, mut entries) = (Vec::new(), Vec::new());
+        for (index, entry) in book.writing().iter().enumerate() {
+            for record in self.words.outgoing(entry) {
+                records.push(record);
+                entries.push(index);
+            }
+        }
+        let (answer, answered) = oneshot::channel();
+        let Assigned { topic, partition, lost, .. } = self.assigned;
+        if let Some(transactor) = &self.shared.transactor {
+            let (topic, lost) = (Arc::clone(topic), lost.clone());
+            transactor.write(Write { records, topic, partition: *partition, commit, lost, answer }).await;
+        }
+        Writing { answer: answered, entries }
+    }
+
+    /// How writing ended.
+    pub(super) fn wrote(
+        &self,
+        book: &mut Book,
+        entries: &[usize],
+        answer: Answer,
+    ) -> Wrote {
+        let Assigned { topic, partition, .. } = self.assigned;
+        let Ok(written) = answer else { return Wrote::Elsewhere };
+        match written {
+            Ok(()) => {
+                let dead = book.writing().iter().filter(|entry| entry.what != What::Park).count();
+                let parked = book.writing().len() - dead;
+                book.written();
+                self.count(|metrics| {
+                    metrics.parked.inc_by(parked as u64);
+                    metrics.dead_lettered.inc_by(dead as u64);
+                });
+                Wrote::Yes
+            }
+            Err(WriteError::TooLarge { index, topic: into }) => {
+                let entry = entries.get(index).copied().unwrap_or_default();
+                let error = format!("the record does not fit into {into}");
+                let verdict = book.too_large(entry, error);
+                tracing::error!(%topic, partition, into, ?verdict, "a record is too large");
+                Wrote::NotYet
+            }
+            Err(error @ WriteError::Unknown(_)) => {
+                tracing::warn!(%topic, partition, %error, "looking again where the partition is");
+                Wrote::Elsewhere
+            }
+            Err(error) => {
+                tracing::warn!(%topic, partition, %error, "parking, or writing dead letters");
+                book.not_written();
+                Wrote::NotYet
+            }
+        }
+    }
+
+    /// Takes what is ready in the retry partition.
+    pub(super) fn hear_ready<S>(&self, book: &mut Book, words: &mut S, most: usize)
+    where
+        S: futures::Stream<Item = Result<Record, KafkaError>> + Unpin,
+    {
+        use futures::FutureExt;
+        for _ in 0..most {
+            match words.next().now_or_never() {
+                Some(Some(word)) => {
+                    self.hear(book, word);
+                }
+                _ => break,
+            }
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The records of a retry partition; none ever where there is none.
+pub(super) fn words(retry: Option<&RetryQueue>) -> futures::stream::BoxStream<'_, Result<Record, KafkaError>> {
+    match retry.and_then(RetryQueue::queue) {
+        Some(queue) => Box::pin(queue.stream().map(|message| message.map(|message| Record::from_message(&message)))),
+        None => Box::pin(futures::stream::pending()),
+    }
+}
 
-    #[test]
-    fn what_was_applied_decides_where_a_partition_is_read_from() {
-        for (applied, start_at, begins) in [
-            (None, StartAt::Earliest, Start::At(10)),
-            (None, StartAt::Latest, Start::At(20)),
-            (Some(10), StartAt::Earliest, Start::At(10)),
-            (Some(15), StartAt::Latest, Start::At(15)),
-            (Some(20), StartAt::Earliest, Start::At(20)),
-            (Some(7), StartAt::Latest, Start::After { oldest: 10, lost: 3 }),
-            (Some(21), StartAt::Earliest, Start::Nowhere { newest: 20 }),
-        ] {
-            assert_eq!(start(applied, start_at, (10, 20)), begins, "{applied:?} {start_at:?}");
-        }
+/// Waits for that instant; for ever if there is none.
+pub(super) async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }

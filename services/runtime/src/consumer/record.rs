@@ -1,4 +1,6 @@
-//! A record as a handler sees it.
+//! A record as a handler sees it, and one as a handler makes it.
+
+use std::sync::Arc;
 
 use rdkafka::{
     Timestamp,
@@ -9,7 +11,7 @@ use rdkafka::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The topic's name.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// The partition.
     pub partition: i32,
     /// Its place in the partition.
@@ -24,6 +26,33 @@ pub struct Record {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
+/// A record to be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition; none lets the key decide.
+    pub partition: Option<i32>,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The value; none is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Names and values, in their order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+fn bytes(key: Option<&Vec<u8>>, value: Option<&Vec<u8>>, headers: &[(String, Option<Vec<u8>>)]) -> usize {
+    let headers: usize = headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
+    key.map_or(0, Vec::len) + value.map_or(0, Vec::len) + headers
+}
+
+impl Outgoing {
+    /// Bytes of key, value and headers.
+    pub fn bytes(&self) -> usize {
+        bytes(self.key.as_ref(), self.value.as_ref(), &self.headers)
+    }
+}
+
 impl Record {
     /// The last header of that name, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -33,18 +62,21 @@ impl Record {
 
     /// Bytes of key, value and headers.
     pub fn bytes(&self) -> usize {
-        let headers: usize =
-            self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
-        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + headers
+        bytes(self.key.as_ref(), self.value.as_ref(), &self.headers)
     }
 
     /// Copies a message of librdkafka.
     pub fn from_message(message: &impl Message) -> Self {
+        Self::of(message.topic().into(), message)
+    }
+
+    /// Copies a message of that topic, whose name is shared.
+    pub(super) fn of(topic: Arc<str>, message: &impl Message) -> Self {
         let headers = message.headers().map(|headers| {
             headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
         });
         Self {
-            topic: message.topic().to_owned(),
+            topic,
             partition: message.partition(),
             offset: message.offset(),
             timestamp: match message.timestamp() {

@@ -12,8 +12,8 @@ use std::{
 use sqlx::{PgPool, postgres::PgTransaction};
 use tidegate_runtime::{
     consumer::{
-        ConsumerConfig, ConsumerError, ConsumerMetrics, GroupProtocol, HandlerError, MemberHealth, Projection,
-        Projector, Record,
+        Consumer, ConsumerConfig, ConsumerError, ConsumerMetrics, GroupProtocol, HandlerError, MemberHealth, Projection,
+        Record, Rows,
     },
     shutdown::Shutdown,
     telemetry::Metrics,
@@ -110,11 +110,11 @@ impl Member {
     fn start_at(kafka: KafkaConnection, config: ConsumerConfig, pool: &PgPool, member: &str, trap: Trap) -> Self {
         let (metrics, health) = (Metrics::default(), Arc::new(MemberHealth::default()));
         let handled = Arc::new(AtomicI64::new(0));
-        let projector = Projector {
+        let projection = WriteDown { member: member.into(), trap, handled: Arc::clone(&handled) };
+        let projector = Consumer {
             config,
-            kafka,
-            pool: pool.clone(),
-            projection: WriteDown { member: member.into(), trap, handled: Arc::clone(&handled) },
+            brokers: kafka.into(),
+            work: Rows { pool: pool.clone(), projection },
             metrics: ConsumerMetrics::new(&metrics, Arc::clone(&health)),
             health: Arc::clone(&health),
         };

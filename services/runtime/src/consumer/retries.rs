@@ -1,0 +1,151 @@
+//! The client that reads retry partitions: assigned by hand, since whoever owns a source partition reads its retry partition.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions},
+    config::RDKafkaLogLevel,
+    consumer::{CommitMode, Consumer, ConsumerContext, StreamConsumer, stream_consumer::StreamPartitionQueue},
+    error::{KafkaError, KafkaResult},
+};
+use tidegate_settings::binding::KafkaConnection;
+
+use super::{ConsumerConfig, offsets::Offsets};
+use crate::kafka::{self, Logged};
+
+/// How often what is finished is removed.
+const TRIM: Duration = Duration::from_secs(60);
+
+pub(super) struct RetryContext {
+    offsets: Arc<Offsets>,
+}
+
+impl ClientContext for RetryContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        kafka::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        kafka::log_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for RetryContext {
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "how far retry partitions are could not be told");
+            self.offsets.failed(offsets);
+        }
+    }
+}
+
+type Reader = StreamConsumer<RetryContext>;
+
+/// The reader of a member's retry partitions.
+pub(super) struct Retries {
+    pub(super) consumer: Arc<Reader>,
+    /// How far they are, for people and dashboards: what decides rides with the source partition's offset.
+    pub(super) offsets: Arc<Offsets>,
+}
+
+impl Retries {
+    pub(super) fn new(config: &ConsumerConfig, connection: &KafkaConnection) -> KafkaResult<Self> {
+        let offsets = Arc::new(Offsets::default());
+        let context = RetryContext { offsets: Arc::clone(&offsets) };
+        let consumer = Arc::new(config.retry_client(connection).create_with_context(context)?);
+        Ok(Self { consumer, offsets })
+    }
+
+    /// Begins to read a retry partition.
+    pub(super) fn open(&self, topic: &str, partition: i32, offset: i64) -> KafkaResult<RetryQueue> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+        let queue = self
+            .consumer
+            .split_partition_queue(topic, partition)
+            .ok_or_else(|| KafkaError::Subscription(format!("{topic}/{partition}")))?;
+        self.consumer.incremental_assign(&list)?;
+        Ok(RetryQueue { queue: Some(queue), consumer: Arc::clone(&self.consumer), list })
+    }
+
+    /// Tells Kafka how far they are.
+    pub(super) fn tell(&self) {
+        let told = self.offsets.take().and_then(|list| match list {
+            Some(list) => self.consumer.commit(&list, CommitMode::Async).inspect_err(|_| self.offsets.failed(&list)),
+            None => Ok(()),
+        });
+        if let Err(error) = told {
+            tracing::debug!(%error, "how far retry partitions are could not be told");
+        }
+    }
+}
+
+/// Removes what is finished from the beginning of retry partitions, now and then.
+pub(super) struct Trim {
+    admin: ClientConfig,
+    at: Instant,
+    /// The offsets before which records were removed.
+    done: HashMap<(String, i32), i64>,
+}
+
+impl Trim {
+    pub(super) fn new(config: &ConsumerConfig, connection: &KafkaConnection) -> Self {
+        Self { admin: kafka::client(connection, &config.client_id), at: Instant::now() + TRIM, done: HashMap::new() }
+    }
+
+    /// Removes what Kafka was told to be finished, if it is time.
+    pub(super) fn turn(&mut self, offsets: &Offsets) {
+        if Instant::now() < self.at {
+            return;
+        }
+        self.at = Instant::now() + TRIM;
+        let mut list = TopicPartitionList::new();
+        for (topic, partition, offset) in offsets.all_told() {
+            let done = self.done.entry((topic.to_string(), partition)).or_default();
+            if offset > *done && list.add_partition_offset(&topic, partition, Offset::Offset(offset)).is_ok() {
+                *done = offset;
+            }
+        }
+        if list.count() == 0 {
+            return;
+        }
+        let config = self.admin.clone();
+        tokio::spawn(async move {
+            let trimmed = match config.create_with_context::<_, AdminClient<Logged>>(Logged) {
+                Ok(admin) => admin.delete_records(&list, &AdminOptions::new()).await,
+                Err(error) => Err(error),
+            };
+            let refused = trimmed.and_then(|list| list.elements().iter().try_for_each(|element| element.error()));
+            if let Err(error) = refused {
+                tracing::warn!(%error, "what is finished could not be removed from retry topics; they grow");
+            }
+        });
+    }
+}
+
+/// The records of one retry partition. Whoever drops it stops reading.
+pub(super) struct RetryQueue {
+    queue: Option<StreamPartitionQueue<RetryContext>>,
+    consumer: Arc<Reader>,
+    list: TopicPartitionList,
+}
+
+impl RetryQueue {
+    pub(super) fn queue(&self) -> Option<&StreamPartitionQueue<RetryContext>> {
+        self.queue.as_ref()
+    }
+}
+
+impl Drop for RetryQueue {
+    fn drop(&mut self) {
+        if let Err(error) = self.consumer.incremental_unassign(&self.list) {
+            tracing::debug!(%error, "giving up a retry partition");
+        }
+        self.queue = None;
+    }
+}

@@ -17,8 +17,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     consumer::{
-        BatchHandler, Consumer, ConsumerConfig, ConsumerError, ConsumerMetrics, Each, Handler, MemberHealth, Projection, Records,
-        Rows, Together, Transform,
+        BatchHandler, Consumer, ConsumerConfig, ConsumerError, ConsumerMetrics, Each, Handler, MemberHealth,
+        Projection, Records, Rows, Together, Transform,
     },
     database::{self, DatabaseError},
     http::{Api, Check, Health, Shell},

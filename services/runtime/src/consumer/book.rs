@@ -525,7 +525,9 @@ impl Book {
                     lane.quarantine.take_if(|quarantine| quarantine.origin == record.offset && quarantine.at.is_some())
                 });
                 // Without order there is no quarantine; and one that was heard before a crash has lifted it then.
-                let fresh = quarantine.is_some() || known.is_some() || !matches!(self.name(record.offset, record.key.as_deref()), LaneName::Key(_));
+                let fresh = quarantine.is_some()
+                    || known.is_some()
+                    || !matches!(self.name(record.offset, record.key.as_deref()), LaneName::Key(_));
                 self.lift(quarantine);
                 match self.keep(at, record, known.unwrap_or_default(), fresh, (now, random)) {
                     Heard::Parked => Heard::Redriven,

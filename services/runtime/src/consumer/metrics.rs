@@ -77,7 +77,10 @@ impl ConsumerMetrics {
             in_flight: gauge("records_in_flight", "Records taken and not yet finished."),
             waiting: gauge("records_waiting", "Parked records that are not finished."),
             quarantined: gauge("keys_quarantined", "Keys whose records wait behind a dead letter."),
-            held_back: gauge("partitions_held_back", "Partitions that take nothing in because too much of them is parked."),
+            held_back: gauge(
+                "partitions_held_back",
+                "Partitions that take nothing in because too much of them is parked.",
+            ),
             stopped: gauge("partitions_stopped", "Partitions that stand at a record which cannot be handled."),
             assigned: gauge("partitions_assigned", "Partitions that this member owns."),
             commit_seconds: histogram("commit_seconds", "Time that committing offsets to Kafka takes."),

@@ -11,10 +11,7 @@ use std::{
 
 use futures::{StreamExt, future::BoxFuture};
 use rdkafka::error::KafkaError;
-use tokio::{
-    sync::oneshot,
-    time::sleep,
-};
+use tokio::{sync::oneshot, time::sleep};
 
 use self::start::{Ready, position};
 use super::{
@@ -30,7 +27,10 @@ use super::{
     words::Words,
     work::Work,
 };
-use crate::{app::chain, backoff::{Backoff, random}};
+use crate::{
+    app::chain,
+    backoff::{Backoff, random},
+};
 
 /// How long Kafka may take to answer where a partition begins and ends, and to move a position.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -333,12 +333,7 @@ impl<'a, W> Partition<'a, W> {
     }
 
     /// How writing ended.
-    pub(super) fn wrote(
-        &self,
-        book: &mut Book,
-        entries: &[usize],
-        answer: Answer,
-    ) -> Wrote {
+    pub(super) fn wrote(&self, book: &mut Book, entries: &[usize], answer: Answer) -> Wrote {
         let Assigned { topic, partition, .. } = self.assigned;
         let Ok(written) = answer else { return Wrote::Elsewhere };
         match written {

@@ -205,8 +205,10 @@ fn produce(producer: &FutureProducer<Logged>, writes: &[Write]) -> Result<(), Wr
     let mut failed: Option<(usize, usize, WriteError)> = None;
     for write in writes {
         for (index, record) in write.records.iter().enumerate() {
-            let headers =
-                record.headers.iter().fold(OwnedHeaders::new_with_capacity(record.headers.len()), |all, (key, value)| {
+            let headers = record
+                .headers
+                .iter()
+                .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |all, (key, value)| {
                     all.insert(Header { key, value: value.as_deref() })
                 });
             let mut sent: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&record.topic).headers(headers);

@@ -106,9 +106,8 @@ impl Words {
     pub(super) fn read(&self, mut record: Record) -> Result<Word, NotAWord> {
         let text = |name| record.header(name).ok_or(NotAWord::Header(name));
         let (group, topic) = (text(headers::GROUP)?.to_owned(), text(headers::ORIGIN_TOPIC)?.to_owned());
-        let partition = text(headers::ORIGIN_PARTITION)?
-            .parse::<i32>()
-            .map_err(|_| NotAWord::Header(headers::ORIGIN_PARTITION))?;
+        let partition =
+            text(headers::ORIGIN_PARTITION)?.parse::<i32>().map_err(|_| NotAWord::Header(headers::ORIGIN_PARTITION))?;
         if (&group, &topic, partition) != (&self.group, &self.topic, self.partition) {
             return Err(NotAWord::Foreign { group, topic, partition });
         }
@@ -172,7 +171,11 @@ mod tests {
             key: Some(vec![0xff, 0]),
             value: Some(vec![0xfe, 1]),
             // One that was a dead letter of somebody else before.
-            headers: vec![("a".into(), None), (headers::GROUP.into(), Some(b"other".to_vec())), ("a".into(), Some(vec![0xff]))],
+            headers: vec![
+                ("a".into(), None),
+                (headers::GROUP.into(), Some(b"other".to_vec())),
+                ("a".into(), Some(vec![0xff])),
+            ],
         }
     }
 

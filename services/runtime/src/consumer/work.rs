@@ -6,8 +6,8 @@ use sqlx::PgPool;
 use tokio::sync::oneshot;
 
 use super::{
-    BatchHandler, ConsumerConfig, ConsumerError, ConsumerMetrics, Handler, HandlerError, MemberHealth, Projection, Record,
-    Transform,
+    BatchHandler, ConsumerConfig, ConsumerError, ConsumerMetrics, Handler, HandlerError, MemberHealth, Projection,
+    Record, Transform,
     book::Commit,
     member,
     partition::{Complete, Consuming, Draining, Left, Partition, batches, each},
@@ -119,7 +119,12 @@ impl<H: Handler> Work for Each<H> {
         Ok(Kept::InKafka)
     }
 
-    async fn keep(&self, partition: &Partition<'_, Self>, _: Option<&Commit>, to: &Commit) -> Result<bool, HandlerError> {
+    async fn keep(
+        &self,
+        partition: &Partition<'_, Self>,
+        _: Option<&Commit>,
+        to: &Commit,
+    ) -> Result<bool, HandlerError> {
         partition.reached(to);
         Ok(true)
     }
@@ -138,7 +143,12 @@ impl<B: BatchHandler> Work for Together<B> {
         Ok(Kept::InKafka)
     }
 
-    async fn keep(&self, partition: &Partition<'_, Self>, _: Option<&Commit>, to: &Commit) -> Result<bool, HandlerError> {
+    async fn keep(
+        &self,
+        partition: &Partition<'_, Self>,
+        _: Option<&Commit>,
+        to: &Commit,
+    ) -> Result<bool, HandlerError> {
         partition.reached(to);
         Ok(true)
     }
@@ -170,7 +180,12 @@ impl<P: Projection> Work for Rows<P> {
         Ok(rows::load(&self.pool, &partition.row()).await?)
     }
 
-    async fn keep(&self, partition: &Partition<'_, Self>, from: Option<&Commit>, to: &Commit) -> Result<bool, HandlerError> {
+    async fn keep(
+        &self,
+        partition: &Partition<'_, Self>,
+        from: Option<&Commit>,
+        to: &Commit,
+    ) -> Result<bool, HandlerError> {
         let mut transaction = self.pool.begin().await?;
         if !rows::advance(&mut transaction, &partition.row(), (from, to)).await? {
             return Ok(false);
@@ -215,7 +230,12 @@ impl<T: Transform> Work for Records<T> {
         Ok(Kept::InKafka)
     }
 
-    async fn keep(&self, partition: &Partition<'_, Self>, _: Option<&Commit>, to: &Commit) -> Result<bool, HandlerError> {
+    async fn keep(
+        &self,
+        partition: &Partition<'_, Self>,
+        _: Option<&Commit>,
+        to: &Commit,
+    ) -> Result<bool, HandlerError> {
         partition.reached(to);
         Ok(true)
     }

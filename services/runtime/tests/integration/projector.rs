@@ -12,8 +12,8 @@ use std::{
 use sqlx::{PgPool, postgres::PgTransaction};
 use tidegate_runtime::{
     consumer::{
-        Consumer, ConsumerConfig, ConsumerError, ConsumerMetrics, GroupProtocol, HandlerError, MemberHealth, Projection,
-        Record, Rows,
+        Consumer, ConsumerConfig, ConsumerError, ConsumerMetrics, GroupProtocol, HandlerError, MemberHealth,
+        Projection, Record, Rows,
     },
     shutdown::Shutdown,
     telemetry::Metrics,

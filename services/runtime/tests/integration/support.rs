@@ -9,9 +9,10 @@ use std::{
 
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
+    message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord},
 };
 use sqlx::{Connection, PgConnection, PgPool};
@@ -113,6 +114,28 @@ impl Topic {
         for delivery in sent {
             delivery.await.unwrap().unwrap();
         }
+    }
+
+    /// Writes that record, key, value and headers as they are, into that partition.
+    pub async fn write(&self, partition: i32, record: &Record) {
+        let producer: FutureProducer = kafka::producer(&kafka(), "test").create().unwrap();
+        let headers = record
+            .headers
+            .iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: value.as_deref() }));
+        let mut sent: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&self.name).partition(partition).headers(headers);
+        (sent.key, sent.payload) = (record.key.as_deref(), record.value.as_deref());
+        producer.send_result(sent).unwrap().await.unwrap().unwrap();
+    }
+
+    /// Lets it take batches of that many bytes.
+    pub async fn allow(&self, bytes: usize) {
+        let admin: AdminClient<DefaultClientContext> = client().create().unwrap();
+        let bytes = bytes.to_string();
+        let alter = AlterConfig::new(ResourceSpecifier::Topic(&self.name))
+            .set("max.message.bytes", &bytes)
+            .set("min.insync.replicas", "2");
+        admin.alter_configs([&alter], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
     }
 
     /// What a group has committed, by partition.

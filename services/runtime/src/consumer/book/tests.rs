@@ -63,8 +63,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn policy(ordered: bool, mode: RetryMode, dead_letter: bool) -> Arc<Policy> {
     let retry = Retry { attempts: Some(3), mode: Some(mode), ..Retry::default() };
-    let dead_letter =
-        dead_letter.then(|| DeadLetter { topic: "dead".into(), partitions: None, retention: None });
+    let dead_letter = dead_letter.then(|| DeadLetter { topic: "dead".into(), partitions: None, retention: None });
     Arc::new(Policy::new(("g", "t"), ordered, Some(&retry), dead_letter.as_ref()))
 }
 
@@ -260,7 +259,9 @@ impl World {
     fn check_commit(&self) {
         for offset in 0..self.committed.offset {
             assert!(
-                self.handled.contains_key(&offset) || self.parked_ever.contains(&offset) || self.dead.contains_key(&offset),
+                self.handled.contains_key(&offset)
+                    || self.parked_ever.contains(&offset)
+                    || self.dead.contains_key(&offset),
                 "{offset} is committed, and neither handled nor parked nor dead"
             );
         }

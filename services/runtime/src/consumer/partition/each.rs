@@ -8,7 +8,10 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, future::poll_fn, stream::FuturesUnordered};
-use rdkafka::{error::KafkaError, message::{BorrowedMessage, Message}};
+use rdkafka::{
+    error::KafkaError,
+    message::{BorrowedMessage, Message},
+};
 
 use super::{Answer, Complete, Consuming, Draining, Failed, Left, Partition, Tried, Writing, Wrote, until, words};
 use crate::{
@@ -68,7 +71,8 @@ pub(in crate::consumer) async fn consume<W: Work, H: Handler>(
         if each.book.is_stopped() && each.running.is_empty() && writing.is_none() {
             return Left::Stopped;
         }
-        let due = [each.book.next_due().filter(|_| each.running.len() < concurrency), write_at].into_iter().flatten().min();
+        let due =
+            [each.book.next_due().filter(|_| each.running.len() < concurrency), write_at].into_iter().flatten().min();
         let room = each.running.len() < concurrency && each.book.wants_more();
         tokio::select! {
             biased;

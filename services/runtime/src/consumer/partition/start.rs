@@ -112,7 +112,8 @@ async fn begin<W: Work>(partition: &Partition<'_, W>) -> Result<Ready, StartErro
             return Ok(Ready::Nowhere);
         }
     };
-    let kept = finished.map(|offset| Commit { offset, retry_low: 0, state: text.as_deref().unwrap_or_default().into() });
+    let kept =
+        finished.map(|offset| Commit { offset, retry_low: 0, state: text.as_deref().unwrap_or_default().into() });
     let (book, retry) = hear(partition, offset, text.unwrap_or_default()).await?;
     let mut book = book;
     // Noted before the first record, so that a second start begins at the same place.
@@ -170,9 +171,8 @@ async fn hear<W>(
     text: String,
 ) -> Result<(Book, Option<RetryQueue>), StartError> {
     let Assigned { topic, partition: number, .. } = partition.assigned;
-    let book = |state: &RetryState| {
-        Book::new(Arc::clone(&partition.policy), partition.shared.config.limits(), offset, state)
-    };
+    let book =
+        |state: &RetryState| Book::new(Arc::clone(&partition.policy), partition.shared.config.limits(), offset, state);
     let (Some(retries), Some(retry_topic)) = (&partition.shared.retries, &partition.retry_topic) else {
         return Ok((book(&RetryState::default()), None));
     };
@@ -185,14 +185,16 @@ async fn hear<W>(
             RetryState { end: low.map_or(0, |(offset, _)| offset), unfinished: BTreeMap::new() }
         }
     };
-    let (oldest, newest) = watermarks(retries, retry_topic, *number).await.map_err(on("looking at the retry partition"))?;
+    let (oldest, newest) =
+        watermarks(retries, retry_topic, *number).await.map_err(on("looking at the retry partition"))?;
     if state.end > newest {
         tracing::error!(%topic, partition = number, %retry_topic, "the retry topic is not the one that it was");
         partition.shared.metrics.lost(topic, state.unfinished.len() as u64);
         state = RetryState::default();
     }
     let mut book = book(&state);
-    let queue = retries.open(retry_topic, *number, state.low().max(oldest)).map_err(on("opening the retry partition"))?;
+    let queue =
+        retries.open(retry_topic, *number, state.low().max(oldest)).map_err(on("opening the retry partition"))?;
     {
         let mut words = words(Some(&queue));
         while let Some(word) = words.next().await {

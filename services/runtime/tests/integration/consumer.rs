@@ -1,0 +1,563 @@
+//! A record is handled, parked or a dead letter, and the order of its key holds: whatever fails, and whoever dies or wakes up late.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tidegate_contracts::headers;
+use tidegate_runtime::{
+    consumer::{
+        Consumer, ConsumerConfig, ConsumerError, ConsumerMetrics, Each, GroupProtocol, Handler, HandlerError,
+        MemberHealth, Record,
+    },
+    kafka::Brokers,
+    shutdown::Shutdown,
+    telemetry::Metrics,
+};
+use tidegate_settings::{Consumes, DeadLetter, Retry, RetryBackoff, RetryMode};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::support::{Topic, eventually, kafka, soon};
+
+/// A stream, its retry topic and its dead-letter topic.
+pub struct Stream {
+    pub source: Topic,
+    pub retry: Topic,
+    pub dead: Topic,
+    pub group: String,
+}
+
+impl Stream {
+    pub async fn create(partitions: i32) -> Self {
+        let (source, retry, dead) =
+            tokio::join!(Topic::create(partitions), Topic::create(partitions), Topic::create(1));
+        Self { source, retry, dead, group: format!("test-{}", Uuid::new_v4().simple()) }
+    }
+
+    /// Three tries, 20 ms apart.
+    pub fn config(&self) -> ConsumerConfig {
+        config(&self.group, &self.source.name, &self.retry.name, &self.dead.name)
+    }
+
+    /// Writes a word about a dead letter into the retry topic, as somebody does who has looked at it.
+    pub async fn say(&self, word: &str, dead: &Record) {
+        let partition = dead.header(headers::ORIGIN_PARTITION).unwrap().parse().unwrap();
+        let mut record = dead.clone();
+        if word == "skip" {
+            record.value = None;
+            record.headers.retain(|(name, _)| name.starts_with("tidegate-origin") || name == headers::GROUP);
+        }
+        record.headers.push((headers::CONTROL.into(), Some(word.into())));
+        self.retry.write(partition, &record).await;
+    }
+}
+
+pub fn config(group: &str, source: &str, retry: &str, dead: &str) -> ConsumerConfig {
+    let consumes = Consumes { topics: vec![source.into()], group: group.into(), start_at: None, ordered: None };
+    let backoff = RetryBackoff {
+        initial: Some("20ms".parse().unwrap()),
+        max: Some("200ms".parse().unwrap()),
+        multiplier: Some(2),
+    };
+    ConsumerConfig {
+        retry: Some(Retry { attempts: Some(3), backoff: Some(backoff), mode: None, topic: Some(retry.into()) }),
+        dead_letter: Some(DeadLetter { topic: dead.into(), partitions: None, retention: None }),
+        drain: Duration::from_secs(3),
+        commit_interval: Duration::from_millis(100),
+        ..ConsumerConfig::new("test", &consumes)
+    }
+}
+
+/// What a handler was given and how it ended, in the order in which it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub key: String,
+    pub value: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub handled: bool,
+}
+
+type Rule = Arc<dyn Fn(&str, u32) -> Option<HandlerError> + Send + Sync>;
+
+/// Fails as the rule says, which is told the value and how often it has come.
+#[derive(Clone)]
+pub struct Script {
+    rule: Rule,
+    pause: Duration,
+    pub seen: Arc<Mutex<Vec<Seen>>>,
+    pub at_once: Arc<AtomicI64>,
+    pub most_at_once: Arc<AtomicI64>,
+}
+
+impl Script {
+    pub fn new(rule: impl Fn(&str, u32) -> Option<HandlerError> + Send + Sync + 'static) -> Self {
+        Self {
+            rule: Arc::new(rule),
+            pause: Duration::ZERO,
+            seen: Arc::default(),
+            at_once: Arc::default(),
+            most_at_once: Arc::default(),
+        }
+    }
+
+    fn slow(self, pause: Duration) -> Self {
+        Self { pause, ..self }
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub fn handled(&self) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.handled).collect()
+    }
+}
+
+impl Handler for Script {
+    async fn handle(&self, record: &Record) -> Result<(), HandlerError> {
+        let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_at_once.fetch_max(now, Ordering::SeqCst);
+        if !self.pause.is_zero() {
+            tokio::time::sleep(self.pause).await;
+        }
+        self.at_once.fetch_sub(1, Ordering::SeqCst);
+        let text = |bytes: &Option<Vec<u8>>| String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
+        let value: String = text(&record.value).chars().take(100).collect();
+        let came = self.seen.lock().unwrap().iter().filter(|seen| seen.value == value).count() as u32;
+        let failed = (self.rule)(&value, came);
+        let (partition, offset) = (record.partition, record.offset);
+        let handled = failed.is_none();
+        self.seen.lock().unwrap().push(Seen {
+            key: text(&record.key),
+            value: value.clone(),
+            partition,
+            offset,
+            handled,
+        });
+        match failed {
+            Some(HandlerError::Poison(error)) if error.to_string() == "panic" => panic!("a bug in the handler"),
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+pub struct Member {
+    shutdown: Shutdown,
+    task: JoinHandle<Result<(), ConsumerError>>,
+    health: Arc<MemberHealth>,
+    metrics: Metrics,
+}
+
+impl Member {
+    pub fn start(config: ConsumerConfig, handler: impl Handler) -> Self {
+        Self::start_at(kafka().into(), config, handler)
+    }
+
+    fn start_at(brokers: Brokers, config: ConsumerConfig, handler: impl Handler) -> Self {
+        let (metrics, health) = (Metrics::default(), Arc::new(MemberHealth::default()));
+        let consumer = Consumer {
+            config,
+            brokers,
+            work: Each(handler),
+            metrics: ConsumerMetrics::new(&metrics, Arc::clone(&health)),
+            health: Arc::clone(&health),
+        };
+        let shutdown = Shutdown::new();
+        let task = tokio::spawn(consumer.run(shutdown.clone()));
+        Self { shutdown, task, health, metrics }
+    }
+
+    pub async fn stop(self) {
+        self.shutdown.begin();
+        soon("the member to stop", self.task).await.unwrap().unwrap();
+    }
+
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics.render();
+        let values = text.lines().filter(|line| line.starts_with(name)).filter_map(|line| line.rsplit(' ').next());
+        values.filter_map(|value| value.parse::<f64>().ok()).sum()
+    }
+}
+
+/// `key-i` and `i`, over that many keys.
+fn numbered(from: u32, to: u32, keys: u32) -> impl Iterator<Item = (String, String)> {
+    (from..to).map(move |number| (format!("key-{}", number % keys), number.to_string()))
+}
+
+/// Each key's records were handled in the order of the log, each for the first time after those before it were.
+pub fn in_order(handled: &[Seen]) {
+    let mut last: HashMap<(i32, &str), i64> = HashMap::new();
+    let mut seen = BTreeSet::new();
+    for record in handled {
+        if seen.insert((record.partition, record.offset)) {
+            let before = last.insert((record.partition, &record.key), record.offset);
+            assert!(before.is_none_or(|before| before < record.offset), "{record:?} after {before:?}");
+        }
+    }
+}
+
+fn origins(records: &[Record]) -> Vec<(i32, i64)> {
+    let number = |record: &Record, name: &str| record.header(name).unwrap().parse::<i64>().unwrap();
+    records
+        .iter()
+        .map(|record| (number(record, headers::ORIGIN_PARTITION) as i32, number(record, headers::ORIGIN_OFFSET)))
+        .collect()
+}
+
+/// Every record is handled or a dead letter, and the group's offsets are at the end.
+async fn accounted_for(stream: &Stream, handled: &[Seen]) {
+    let log: BTreeSet<_> =
+        stream.source.records().await.iter().map(|record| (record.partition, record.offset)).collect();
+    let dead = origins(&stream.dead.records().await);
+    let ended: BTreeSet<_> = handled.iter().map(|seen| (seen.partition, seen.offset)).chain(dead).collect();
+    assert_eq!(ended, log, "handled and dead-lettered are not what was accepted");
+}
+
+async fn committed_all(stream: &Stream) {
+    let mut ends: BTreeMap<i32, i64> = BTreeMap::new();
+    for record in stream.source.records().await {
+        ends.insert(record.partition, record.offset + 1);
+    }
+    eventually("all is committed", || async {
+        let committed = stream.source.committed(&stream.group).await;
+        ends.iter().all(|(partition, end)| committed.get(partition) == Some(end))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_go_at_once_and_each_in_its_order() {
+    let stream = Stream::create(2).await;
+    stream.source.produce(numbered(0, 200, 20)).await;
+    let script = Script::new(|_, _| None).slow(Duration::from_millis(20));
+    let begun = Instant::now();
+    let member = Member::start(stream.config(), script.clone());
+    eventually("everything is handled", || async { script.handled().len() == 200 }).await;
+    assert!(script.most_at_once.load(Ordering::SeqCst) > 4, "keys waited for each other: {:?}", begun.elapsed());
+    in_order(&script.handled());
+    committed_all(&stream).await;
+    assert_eq!(member.metric("tidegate_consumer_records_handled_total"), 200.0);
+    member.stop().await;
+    let again = Script::new(|_, _| None);
+    let member = Member::start(stream.config(), again.clone());
+    stream.source.produce(numbered(200, 201, 20)).await;
+    eventually("what is new is handled", || async { !again.handled().is_empty() }).await;
+    assert_eq!(again.handled().len(), 1, "what was committed came again");
+    member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_is_parked_with_its_key_and_others_go_on() {
+    let stream = Stream::create(1).await;
+    let open = Arc::new(AtomicU32::new(0));
+    let gate = Arc::clone(&open);
+    // Key 3 fails until the gate is open.
+    let script = Script::new(move |value, _| {
+        let number: u32 = value.parse().unwrap();
+        (number == 3 && gate.load(Ordering::SeqCst) == 0).then(|| HandlerError::retry("not yet"))
+    });
+    let mut config = stream.config();
+    config.retry.as_mut().unwrap().attempts = Some(1000);
+    let member = Member::start(config, script.clone());
+    stream.source.produce(numbered(0, 100, 10)).await;
+    eventually("the other keys are handled", || async { script.handled().len() == 90 }).await;
+    eventually("the key is parked", || async { member.metric("tidegate_consumer_records_parked_total") == 10.0 }).await;
+    committed_all(&stream).await;
+    assert!(!script.handled().iter().any(|seen| seen.key == "key-3"));
+    open.store(1, Ordering::SeqCst);
+    eventually("all is handled", || async { script.handled().len() == 100 }).await;
+    in_order(&script.handled());
+    eventually("nothing is parked", || async { member.metric("tidegate_consumer_records_waiting") == 0.0 }).await;
+    // The key goes straight through again.
+    stream.source.produce(numbered(103, 104, 10)).await;
+    eventually("what came later is handled", || async { script.handled().len() == 101 }).await;
+    assert_eq!(member.metric("tidegate_consumer_records_parked_total"), 10.0);
+    member.stop().await;
+    accounted_for(&stream, &script.handled()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_holds_its_key_until_it_is_skipped_or_sent_again() {
+    let stream = Stream::create(1).await;
+    let healed = Arc::new(AtomicU32::new(0));
+    let medicine = Arc::clone(&healed);
+    let script = Script::new(move |value, _| match value {
+        "1" => Some(HandlerError::poison("nobody can read this")),
+        "2" if medicine.load(Ordering::SeqCst) == 0 => Some(HandlerError::retry("it is broken")),
+        _ => None,
+    });
+    let member = Member::start(stream.config(), script.clone());
+    stream.source.produce(numbered(0, 40, 4)).await;
+    eventually("two keys are quarantined", || async { member.metric("tidegate_consumer_keys_quarantined") == 2.0 })
+        .await;
+    eventually("the other two are handled", || async { script.handled().len() == 20 }).await;
+    committed_all(&stream).await;
+    let mut dead = stream.dead.records().await;
+    dead.sort_by_key(|record| record.value.clone());
+    assert_eq!(dead.len(), 2);
+    let (one, two) = (&dead[0], &dead[1]);
+    assert_eq!((one.key.as_deref(), one.value.as_deref()), (Some(b"key-1".as_slice()), Some(b"1".as_slice())));
+    let header = |record: &Record, name: &str| record.header(name).unwrap().to_owned();
+    assert_eq!(header(one, headers::ERROR_CLASS), "Poison");
+    assert_eq!(header(one, headers::ERROR), "for good: nobody can read this");
+    assert_eq!(header(one, headers::GROUP), stream.group);
+    assert_eq!(header(one, headers::ORIGIN_TOPIC), stream.source.name);
+    assert_eq!((header(one, headers::ORIGIN_PARTITION), header(one, headers::ORIGIN_OFFSET)), ("0".into(), "1".into()));
+    assert_eq!((header(two, headers::ERROR_CLASS), header(two, headers::ATTEMPTS)), ("Exhausted".into(), "3".into()));
+    // Another owner still knows.
+    member.stop().await;
+    let member = Member::start(stream.config(), script.clone());
+    stream.source.produce(numbered(40, 44, 4)).await;
+    eventually("the free keys go on", || async { script.handled().len() == 22 }).await;
+    assert_eq!(member.metric("tidegate_consumer_keys_quarantined"), 2.0);
+    stream.say("skip", one).await;
+    eventually("the skipped one's key goes on", || async { script.handled().len() == 22 + 10 }).await;
+    healed.store(1, Ordering::SeqCst);
+    stream.say("redrive", two).await;
+    stream.say("redrive", two).await;
+    stream.say("skip", one).await;
+    eventually("the one sent again and its key go on", || async { script.handled().len() == 32 + 11 }).await;
+    eventually("no key is quarantined", || async { member.metric("tidegate_consumer_keys_quarantined") == 0.0 }).await;
+    eventually("nothing waits", || async { member.metric("tidegate_consumer_records_waiting") == 0.0 }).await;
+    in_order(&script.handled());
+    assert_eq!(member.metric("tidegate_consumer_dead_letters_skipped_total"), 1.0);
+    assert_eq!(member.metric("tidegate_consumer_dead_letters_redriven_total"), 1.0);
+    member.stop().await;
+    accounted_for(&stream, &script.handled()).await;
+    assert_eq!(script.handled().iter().filter(|seen| seen.value == "2").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_is_a_try_and_a_record_without_a_key_holds_nobody_up() {
+    let stream = Stream::create(1).await;
+    let script = Script::new(|value, came| match (value, came) {
+        ("panics once", 0) => Some(HandlerError::poison("panic")),
+        ("panics", _) => Some(HandlerError::poison("panic")),
+        _ => None,
+    });
+    let member = Member::start(stream.config(), script.clone());
+    for value in ["panics once", "panics", "fine", "fine too"] {
+        let record = Record { key: None, value: Some(value.into()), ..blank() };
+        stream.source.write(0, &record).await;
+    }
+    eventually("all but one are handled", || async { script.handled().len() == 3 }).await;
+    eventually("that one is dead", || async { stream.dead.records().await.len() == 1 }).await;
+    assert_eq!(stream.dead.records().await[0].header(headers::ERROR_CLASS), Some("Panic"));
+    assert_eq!(member.metric("tidegate_consumer_handler_panics_total"), 4.0);
+    assert_eq!(member.metric("tidegate_consumer_keys_quarantined"), 0.0);
+    committed_all(&stream).await;
+    member.stop().await;
+}
+
+/// That name, padded, and then bytes that no compression makes fewer (an xorshift's).
+fn noise(name: &str, bytes: usize) -> Vec<u8> {
+    let mut value = format!("{name:<100}").into_bytes();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    while value.len() < bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        value.extend(state.to_le_bytes());
+    }
+    value.truncate(bytes);
+    value
+}
+
+fn blank() -> Record {
+    Record { topic: "".into(), partition: 0, offset: 0, timestamp: None, key: None, value: None, headers: Vec::new() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_place_the_partition_waits_and_a_dead_letter_lets_it_go_on() {
+    let stream = Stream::create(1).await;
+    let script = Script::new(|value, came| match value {
+        "5" if came < 2 => Some(HandlerError::retry("not yet")),
+        "9" => Some(HandlerError::retry("never")),
+        _ => None,
+    });
+    let mut config = stream.config();
+    config.retry.as_mut().unwrap().mode = Some(RetryMode::InPlace);
+    let member = Member::start(config, script.clone());
+    stream.source.produce(numbered(0, 30, 3)).await;
+    eventually("all but one are handled", || async { script.handled().len() == 29 }).await;
+    in_order(&script.handled());
+    committed_all(&stream).await;
+    member.stop().await;
+    assert_eq!(stream.retry.records().await.len(), 0);
+    accounted_for(&stream, &script.handled()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_order_a_failure_holds_up_nothing_not_even_its_key() {
+    let stream = Stream::create(1).await;
+    let script = Script::new(|value, _| (value == "0").then(|| HandlerError::poison("no")));
+    let member = Member::start(ConsumerConfig { ordered: false, ..stream.config() }, script.clone());
+    stream.source.produce(numbered(0, 10, 1)).await;
+    eventually("the others are handled", || async { script.handled().len() == 9 }).await;
+    committed_all(&stream).await;
+    assert_eq!(member.metric("tidegate_consumer_keys_quarantined"), 0.0);
+    let dead = stream.dead.records().await;
+    stream.say("redrive", &dead[0]).await;
+    eventually("it comes again", || async { script.seen().iter().filter(|seen| seen.value == "0").count() == 2 }).await;
+    member.stop().await;
+    accounted_for(&stream, &script.handled()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_without_a_place_for_it_stops_the_partition_at_the_record() {
+    let stream = Stream::create(1).await;
+    let script = Script::new(|value, _| (value == "5").then(|| HandlerError::poison("no")));
+    let member = Member::start(ConsumerConfig { dead_letter: None, ..stream.config() }, script.clone());
+    stream.source.produce(numbered(0, 10, 1)).await;
+    eventually("it is shown", || async { member.metric("tidegate_consumer_partitions_stopped") == 1.0 }).await;
+    eventually("those before are committed", || async {
+        stream.source.committed(&stream.group).await.get(&0) == Some(&5)
+    })
+    .await;
+    assert!(member.health.has_joined() && member.health.is_alive());
+    member.stop().await;
+    let fixed = Script::new(|_, _| None);
+    let member = Member::start(stream.config(), fixed.clone());
+    eventually("the rest is handled", || async { fixed.handled().len() == 5 }).await;
+    member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_everything_fails_once_the_caps_hold_and_nothing_is_lost() {
+    let stream = Stream::create(2).await;
+    let script = Script::new(|_, came| (came == 0).then(|| HandlerError::retry("the first time")));
+    let config = ConsumerConfig { parked_records: 100, ..stream.config() };
+    let member = Member::start(config, script.clone());
+    stream.source.produce(numbered(0, 3000, 300)).await;
+    let mut most: f64 = 0.0;
+    eventually("everything is handled", || {
+        most = most.max(member.metric("tidegate_consumer_records_waiting"));
+        let handled = script.handled().len();
+        async move { handled == 3000 }
+    })
+    .await;
+    assert!(most > 0.0 && most <= 2.0 * (100.0 + 500.0), "{most} records were parked at once");
+    in_order(&script.handled());
+    eventually("nothing waits", || async { member.metric("tidegate_consumer_records_waiting") == 0.0 }).await;
+    committed_all(&stream).await;
+    member.stop().await;
+    accounted_for(&stream, &script.handled()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_megabytes_pass_and_are_parked_and_buried_like_others() {
+    let stream = Stream::create(1).await;
+    for topic in [&stream.source, &stream.retry, &stream.dead] {
+        topic.allow(11 * 1024 * 1024).await;
+    }
+    let large = |name: &str| Record { key: Some(name.into()), value: Some(noise(name, 10 * 1024 * 1024)), ..blank() };
+    let script = Script::new(|value, came| match (value.trim_end(), came) {
+        ("parked", 0) => Some(HandlerError::retry("not yet")),
+        ("dead", _) => Some(HandlerError::poison("no")),
+        _ => None,
+    });
+    let member = Member::start(stream.config(), script.clone());
+    for name in ["passes", "parked", "dead", "last"] {
+        stream.source.write(0, &large(name)).await;
+    }
+    eventually("all but one are handled", || async { script.handled().len() == 3 }).await;
+    eventually("that one is dead", || async { member.metric("tidegate_consumer_records_dead_lettered_total") == 1.0 })
+        .await;
+    committed_all(&stream).await;
+    member.stop().await;
+    assert_eq!(stream.dead.records().await[0].value, large("dead").value);
+    accounted_for(&stream, &script.handled()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_into_the_retry_topic_is_a_dead_letter() {
+    let stream = Stream::create(1).await;
+    stream.source.allow(3 * 1024 * 1024).await;
+    stream.dead.allow(4 * 1024 * 1024).await;
+    let script = Script::new(|value, _| value.starts_with("large").then(|| HandlerError::retry("not yet")));
+    let member = Member::start(stream.config(), script.clone());
+    stream
+        .source
+        .write(0, &Record { key: Some("k".into()), value: Some(noise("large", 2 * 1024 * 1024)), ..blank() })
+        .await;
+    stream.source.write(0, &Record { key: Some("k".into()), value: Some("behind".into()), ..blank() }).await;
+    stream.source.write(0, &Record { key: Some("other".into()), value: Some("fine".into()), ..blank() }).await;
+    eventually("its key is quarantined", || async { member.metric("tidegate_consumer_keys_quarantined") == 1.0 }).await;
+    eventually("the other is handled", || async { script.handled().len() == 1 }).await;
+    committed_all(&stream).await;
+    let dead = stream.dead.records().await;
+    assert_eq!(dead[0].header(headers::ERROR_CLASS), Some("TooLarge"));
+    stream.say("skip", &dead[0]).await;
+    eventually("the one behind is handled", || async { script.handled().len() == 2 }).await;
+    member.stop().await;
+    accounted_for(&stream, &script.handled()).await;
+}
+
+/// Members come and go while records fail; of either protocol.
+async fn members_share(protocol: GroupProtocol) {
+    let stream = Stream::create(4).await;
+    // A third of them fail, once or twice.
+    let script = Script::new(|value, came| {
+        let number: u32 = value.parse().unwrap();
+        (number % 3 == 0 && came < 1 + number % 2).then(|| HandlerError::retry("not yet"))
+    });
+    let mut config = ConsumerConfig { protocol, ..stream.config() };
+    config.retry.as_mut().unwrap().attempts = Some(1000);
+    let first = Member::start(config.clone(), script.clone());
+    stream.source.produce(numbered(0, 400, 40)).await;
+    eventually("the first is at work", || async { script.handled().len() > 50 }).await;
+    let second = Member::start(config.clone(), script.clone());
+    stream.source.produce(numbered(400, 800, 40)).await;
+    eventually("the second is at work", || async { second.metric("tidegate_consumer_records_handled_total") > 0.0 })
+        .await;
+    first.stop().await;
+    stream.source.produce(numbered(800, 1000, 40)).await;
+    let all = || script.handled().iter().map(|seen| (seen.partition, seen.offset)).collect::<BTreeSet<_>>().len();
+    eventually("everything is handled", || async { all() == 1000 }).await;
+    in_order(&script.handled());
+    committed_all(&stream).await;
+    second.stop().await;
+    accounted_for(&stream, &script.handled()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_of_a_kip_848_group_take_over_what_is_parked() {
+    members_share(GroupProtocol::Consumer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_of_a_classic_group_take_over_what_is_parked() {
+    members_share(GroupProtocol::Classic).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_way_to_the_brokers_changes_a_new_member_goes_on_where_the_old_one_was() {
+    let stream = Stream::create(2).await;
+    let script = Script::new(|value, came| {
+        let number: u32 = value.parse().unwrap();
+        (number % 10 == 0 && came == 0).then(|| HandlerError::retry("not yet"))
+    });
+    let (sender, receiver) = tokio::sync::watch::channel(kafka());
+    let member = Member::start_at(Brokers::watched(receiver), stream.config(), script.clone());
+    stream.source.produce(numbered(0, 200, 20)).await;
+    eventually("it is at work", || async { script.handled().len() > 20 }).await;
+    // The same brokers, by another list: clients are made anew.
+    let mut other = kafka();
+    other.bootstrap_servers = format!("{0},{0}", other.bootstrap_servers);
+    sender.send(other).unwrap();
+    stream.source.produce(numbered(200, 400, 20)).await;
+    eventually("everything is handled", || async { script.handled().len() >= 400 }).await;
+    committed_all(&stream).await;
+    in_order(&script.handled());
+    assert_eq!(script.handled().len(), 400, "what was committed came again");
+    member.stop().await;
+    accounted_for(&stream, &script.handled()).await;
+}

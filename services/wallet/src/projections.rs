@@ -64,7 +64,7 @@ impl From<ProjectionError> for HandlerError {
     fn from(error: ProjectionError) -> Self {
         match &error {
             // What is missing may come; nothing behind it is applied before.
-            ProjectionError::Gap(_) => Self::transient(error),
+            ProjectionError::Gap(_) => Self::retry(error),
             ProjectionError::Store(store) if store.again() != Again::Never => Self::transient(error),
             ProjectionError::Store(_) | ProjectionError::Unreadable { .. } => Self::poison(error),
         }

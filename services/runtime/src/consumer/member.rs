@@ -93,6 +93,7 @@ async fn members<W: Work>(consumer: Consumer<W>, shutdown: Shutdown) -> Result<(
     let work = Arc::new(work);
     loop {
         let connection = brokers.now();
+        metrics.member_started();
         let parts = (Arc::clone(&work), metrics.clone(), Arc::clone(&health));
         match member(&config, &connection, parts, &mut brokers, &shutdown).await? {
             Ended::Stopping => return Ok(()),

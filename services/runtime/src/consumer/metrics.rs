@@ -44,6 +44,7 @@ pub struct ConsumerMetrics {
     assigned: Family<Topic, Gauge>,
     commit_seconds: Family<Topic, Histogram, fn() -> Histogram>,
     batch_seconds: Family<Topic, Histogram, fn() -> Histogram>,
+    members: Counter,
     rebalances: Family<Kind, Counter>,
     rebalance_seconds: Histogram,
 }
@@ -85,6 +86,11 @@ impl ConsumerMetrics {
             assigned: gauge("partitions_assigned", "Partitions that this member owns."),
             commit_seconds: histogram("commit_seconds", "Time that committing offsets to Kafka takes."),
             batch_seconds: histogram("batch_seconds", "Time that a batch takes, its commit included."),
+            members: metrics.register(
+                "consumer_members_started",
+                "Members made, the first one and one for each change of the way to the brokers.",
+                Counter::default(),
+            ),
             rebalances: metrics.register("consumer_rebalances", "Changes of the assignment.", Family::default()),
             rebalance_seconds: metrics.register(
                 "consumer_rebalance_seconds",
@@ -92,6 +98,10 @@ impl ConsumerMetrics {
                 seconds(),
             ),
         }
+    }
+
+    pub(super) fn member_started(&self) {
+        self.members.inc();
     }
 
     pub(super) fn lost(&self, topic: &str, records: u64) {

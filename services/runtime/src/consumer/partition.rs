@@ -13,7 +13,7 @@ use futures::{StreamExt, future::BoxFuture};
 use rdkafka::error::KafkaError;
 use tokio::{sync::oneshot, time::sleep};
 
-use self::start::{Ready, position};
+use self::start::position;
 use super::{
     ConsumerConfig, ConsumerMetrics, HandlerError, Record,
     book::{Book, Class, Commit, Heard, Job, Verdict, What},
@@ -77,7 +77,7 @@ pub(super) struct Complete;
 /// Why no more is taken in.
 pub(super) enum Left {
     /// The partition is to be given up.
-    Draining(Draining),
+    Draining(Box<Draining>),
     /// It is not where it was thought to be, or nobody knows where: look again.
     Elsewhere,
     /// A record stands in the way.
@@ -96,12 +96,12 @@ pub(super) fn task<W: Work>(shared: Arc<Shared<W>>, assigned: Assigned) -> BoxFu
                 ready = position(&partition) => ready,
             };
             let left = match ready {
-                Ready::Consuming(consuming) => W::consume(&partition, consuming).await,
-                Ready::Nowhere => Left::Stopped,
+                Some(consuming) => W::consume(&partition, consuming).await,
+                None => Left::Stopped,
             };
             match left {
                 Left::Draining(left) => {
-                    let Complete = W::finish(&partition, left).await;
+                    let Complete = W::finish(&partition, *left).await;
                     return;
                 }
                 Left::Elsewhere => {

@@ -89,24 +89,33 @@ impl Retries {
 pub(super) struct Trim {
     admin: ClientConfig,
     at: Instant,
-    /// The offsets before which records were removed.
-    done: HashMap<(String, i32), i64>,
+    /// Offsets that were told at the last turn, and those before which records were removed.
+    before: HashMap<(Arc<str>, i32), i64>,
+    done: HashMap<(Arc<str>, i32), i64>,
 }
 
 impl Trim {
     pub(super) fn new(config: &ConsumerConfig, connection: &KafkaConnection) -> Self {
-        Self { admin: kafka::client(connection, &config.client_id), at: Instant::now() + TRIM, done: HashMap::new() }
+        Self {
+            admin: kafka::client(connection, &config.client_id),
+            at: Instant::now() + TRIM,
+            before: HashMap::new(),
+            done: HashMap::new(),
+        }
     }
 
-    /// Removes what Kafka was told to be finished, if it is time.
+    /// Removes what Kafka was told to be finished, if it is time. Not what it was told just now: a database that lost its last
+    /// transactions in a crash goes back by a second, and needs those records again.
     pub(super) fn turn(&mut self, offsets: &Offsets) {
         if Instant::now() < self.at {
             return;
         }
         self.at = Instant::now() + TRIM;
         let mut list = TopicPartitionList::new();
-        for (topic, partition, offset) in offsets.all_told() {
-            let done = self.done.entry((topic.to_string(), partition)).or_default();
+        let now =
+            offsets.all_told().into_iter().map(|(topic, partition, offset)| ((topic, partition), offset)).collect();
+        for ((topic, partition), offset) in std::mem::replace(&mut self.before, now) {
+            let done = self.done.entry((Arc::clone(&topic), partition)).or_default();
             if offset > *done && list.add_partition_offset(&topic, partition, Offset::Offset(offset)).is_ok() {
                 *done = offset;
             }

@@ -4,6 +4,10 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{book::Commit, work::Kept};
 
+/// How a transaction begins that may be lost when the database crashes: the rows and the offset are lost together then, and the records
+/// come again.
+pub(super) const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off";
+
 /// A partition of a group, and its retry topic.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row<'a> {

@@ -211,7 +211,7 @@ impl<P: Projection> Batches for Rows<P> {
         records: &[Record],
         (from, to): (&Commit, &Commit),
     ) -> Result<Applied, HandlerError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool.begin_with(rows::BEGIN).await?;
         if !rows::advance(&mut transaction, &partition.row(), (Some(from), to)).await? {
             return Ok(Applied::Elsewhere);
         }

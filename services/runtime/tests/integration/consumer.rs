@@ -16,10 +16,14 @@ use tidegate_runtime::{
         MemberHealth, Record,
     },
     kafka::Brokers,
+    rotation::Rotation,
     shutdown::Shutdown,
     telemetry::Metrics,
 };
-use tidegate_settings::{Consumes, DeadLetter, Retry, RetryBackoff, RetryMode};
+use tidegate_settings::{
+    Consumes, DeadLetter, Retry, RetryBackoff, RetryMode,
+    binding::{KafkaConnection, KafkaSecurity},
+};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -507,7 +511,7 @@ async fn members_share(protocol: GroupProtocol) {
     // A third of them fail, once or twice.
     let script = Script::new(|value, came| {
         let number: u32 = value.parse().unwrap();
-        (number % 3 == 0 && came < 1 + number % 2).then(|| HandlerError::retry("not yet"))
+        (number.is_multiple_of(3) && came < 1 + number % 2).then(|| HandlerError::retry("not yet"))
     });
     let mut config = ConsumerConfig { protocol, ..stream.config() };
     config.retry.as_mut().unwrap().attempts = Some(1000);
@@ -543,16 +547,22 @@ async fn when_the_way_to_the_brokers_changes_a_new_member_goes_on_where_the_old_
     let stream = Stream::create(2).await;
     let script = Script::new(|value, came| {
         let number: u32 = value.parse().unwrap();
-        (number % 10 == 0 && came == 0).then(|| HandlerError::retry("not yet"))
+        (number.is_multiple_of(10) && came == 0).then(|| HandlerError::retry("not yet"))
     });
-    let (sender, receiver) = tokio::sync::watch::channel(kafka());
-    let member = Member::start_at(Brokers::watched(receiver), stream.config(), script.clone());
+    let folder = std::env::temp_dir().join(&stream.group);
+    std::fs::create_dir(&folder).unwrap();
+    mount(&folder, &kafka());
+    let (brokers, rotation) = Rotation::new(folder.clone(), kafka(), &Metrics::default());
+    let rotation = tokio::spawn(rotation.every(Duration::from_millis(100)).run(Shutdown::new()));
+    let member = Member::start_at(brokers, stream.config(), script.clone());
     stream.source.produce(numbered(0, 200, 20)).await;
     eventually("it is at work", || async { script.handled().len() > 20 }).await;
     // The same brokers, by another list: clients are made anew.
     let mut other = kafka();
     other.bootstrap_servers = format!("{0},{0}", other.bootstrap_servers);
-    sender.send(other).unwrap();
+    mount(&folder, &other);
+    eventually("a new member is there", || async { member.metric("tidegate_consumer_members_started_total") == 2.0 })
+        .await;
     stream.source.produce(numbered(200, 400, 20)).await;
     eventually("everything is handled", || async { script.handled().len() >= 400 }).await;
     committed_all(&stream).await;
@@ -560,4 +570,24 @@ async fn when_the_way_to_the_brokers_changes_a_new_member_goes_on_where_the_old_
     assert_eq!(script.handled().len(), 400, "what was committed came again");
     member.stop().await;
     accounted_for(&stream, &script.handled()).await;
+    rotation.abort();
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Writes a Kafka binding's files.
+fn mount(folder: &std::path::Path, connection: &KafkaConnection) {
+    let KafkaSecurity::SaslSsl { mechanism, username, password, ca_file } = &connection.security else {
+        panic!("no user")
+    };
+    let ca = std::fs::read_to_string(ca_file.as_ref().unwrap()).unwrap();
+    for (key, value) in [
+        ("security-protocol", "SASL_SSL"),
+        ("sasl-mechanism", mechanism.name()),
+        ("username", username),
+        ("password", password.expose()),
+        ("ca.crt", &ca),
+        ("bootstrap-servers", &connection.bootstrap_servers),
+    ] {
+        std::fs::write(folder.join(key), value).unwrap();
+    }
 }

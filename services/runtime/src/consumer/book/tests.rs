@@ -305,7 +305,7 @@ impl World {
         };
         // Said twice is as good as once.
         self.log.push(Some(word.clone()));
-        if which % 2 == 0 && !redrive {
+        if which.is_multiple_of(2) && !redrive {
             self.log.push(Some(word));
         }
     }

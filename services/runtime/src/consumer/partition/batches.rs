@@ -42,7 +42,7 @@ pub(in crate::consumer) async fn consume<W: Batches>(partition: &Partition<'_, W
     match work.run(retry.as_ref()).await {
         Ok(()) => Left::Stopped,
         Err(Leave::Elsewhere) => Left::Elsewhere,
-        Err(Leave::Draining) => Left::Draining(Draining { book: work.book }),
+        Err(Leave::Draining) => Left::Draining(Box::new(Draining { book: work.book })),
     }
 }
 

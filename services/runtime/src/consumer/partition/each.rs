@@ -129,7 +129,7 @@ pub(in crate::consumer) async fn consume<W: Work, H: Handler>(
     {
         return Left::Elsewhere;
     }
-    Left::Draining(Draining { book: each.book })
+    Left::Draining(Box::new(Draining { book: each.book }))
 }
 
 /// Writes what is still to be written, once.

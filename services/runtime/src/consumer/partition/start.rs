@@ -45,12 +45,6 @@ fn start(finished: Option<i64>, start_at: StartAt, (oldest, newest): (i64, i64))
     }
 }
 
-/// Whether there is a place to begin at.
-pub(super) enum Ready {
-    Consuming(Consuming),
-    Nowhere,
-}
-
 #[derive(Debug, thiserror::Error)]
 enum StartError {
     #[error("{doing}: {source}")]
@@ -65,8 +59,8 @@ fn on(doing: &'static str) -> impl Fn(KafkaError) -> StartError {
     move |source| StartError::Kafka { doing, source }
 }
 
-/// Puts the partition where it is. Tries until it works.
-pub(super) async fn position<W: Work>(partition: &Partition<'_, W>) -> Ready {
+/// Puts the partition where it is. Tries until it works; none if there is no such place.
+pub(super) async fn position<W: Work>(partition: &Partition<'_, W>) -> Option<Consuming> {
     let Assigned { topic, partition: number, .. } = partition.assigned;
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
     let mut tries = 0;
@@ -82,7 +76,7 @@ pub(super) async fn position<W: Work>(partition: &Partition<'_, W>) -> Ready {
     }
 }
 
-async fn begin<W: Work>(partition: &Partition<'_, W>) -> Result<Ready, StartError> {
+async fn begin<W: Work>(partition: &Partition<'_, W>) -> Result<Option<Consuming>, StartError> {
     let Assigned { topic, partition: number, consumer, .. } = partition.assigned;
     // First of all, even where the offset is kept elsewhere: Kafka does not answer before transactions that hold this offset have
     // ended, so that after it no earlier owner's records can appear in the retry partition.
@@ -109,7 +103,7 @@ async fn begin<W: Work>(partition: &Partition<'_, W>) -> Result<Ready, StartErro
                 newest,
                 "the topic ends before what was finished of it: it is not the topic that it was; the partition stops"
             );
-            return Ok(Ready::Nowhere);
+            return Ok(None);
         }
     };
     let kept =
@@ -125,7 +119,7 @@ async fn begin<W: Work>(partition: &Partition<'_, W>) -> Result<Ready, StartErro
     }
     partition.reached(&now);
     tracing::info!(%topic, partition = number, offset, parked = book.parked(), "reading");
-    Ok(Ready::Consuming(Consuming { book, retry, kept: now }))
+    Ok(Some(Consuming { book, retry, kept: now }))
 }
 
 /// Offset and metadata that the group has committed.

@@ -47,6 +47,14 @@ pub enum CallError {
         /// The answer's body: a problem document (RFC 9457).
         body: Value,
     },
+    /// The service answered with success, but not what it says it answers.
+    #[error("{path} was answered {body}, which is not as documented")]
+    Unexpected {
+        /// The path.
+        path: String,
+        /// The answer.
+        body: Value,
+    },
     /// Every attempt failed to get an answer that counts.
     #[error("{method} {path} got no answer in {attempts} attempts; the last: {last}")]
     Exhausted {

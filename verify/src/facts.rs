@@ -21,8 +21,12 @@ pub struct Event {
     pub currency: String,
     /// What it adds to the wallet's balance, in minor units.
     pub effect: i64,
-    /// The balance after it, as the event itself says, when it moves money.
+    /// What it adds to the part of the balance that is on hold, in minor units.
+    pub reserve: i64,
+    /// The balance after it, as the event itself says, when it is about money.
     pub balance: Option<i64>,
+    /// What is on hold after it, as the event itself says, when it is about a hold.
+    pub held: Option<i64>,
     /// The business transaction that it belongs to, when it moves money.
     pub transaction: Option<String>,
 }
@@ -114,6 +118,21 @@ pub struct Balance {
     pub currency: String,
     /// The balance in minor units.
     pub amount: i64,
+    /// The part of it that is on hold.
+    pub held: i64,
+}
+
+/// An event of the store in the hash chain of its wallet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The wallet.
+    pub wallet: String,
+    /// The event's version.
+    pub version: i64,
+    /// The hash that is stored with it; none while it has none.
+    pub stored: Option<Vec<u8>>,
+    /// The hash that follows from the event and the hash that is stored before it.
+    pub computed: Vec<u8>,
 }
 
 /// What a consumer group makes of the topic.
@@ -176,6 +195,10 @@ pub struct Facts {
     pub read_model: Vec<Balance>,
     /// The balances that commands decide on.
     pub command_state: Vec<Balance>,
+    /// The events of the store as their wallets' chains, by wallet and version.
+    pub chain: Vec<Link>,
+    /// The head of each wallet's chain, as commands know it; wallets without a chain are left out.
+    pub heads: Vec<(String, Vec<u8>)>,
     /// Whether a balance may be below zero.
     pub overdraft_allowed: bool,
 }

@@ -2,6 +2,7 @@
 //! driver, and the faults that are injected under load. Development tooling: it may know every other crate, and none may know it.
 
 pub mod acknowledged;
+pub mod chain;
 pub mod client;
 pub mod environment;
 pub mod facts;

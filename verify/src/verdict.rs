@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use crate::{
+    chain,
     invariants::{Invariant, accounts},
     stores::Reading,
 };
@@ -55,6 +56,7 @@ impl Verdict {
                 invariant.violations(facts).into_iter().map(|violation| violation.what).collect();
             verdict.rule(&format!("invariant {}", invariant.number()), invariant.promise(), &violations);
         }
+        verdict.rule("chain", chain::PROMISE, &chain::violations(facts));
         verdict
     }
 

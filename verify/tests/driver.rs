@@ -16,7 +16,7 @@ use axum::{
 };
 use tidegate_verify::{
     client::WalletApi,
-    load::{Options, Outcome, drive},
+    load::{Holdings, Mix, Options, Outcome, drive},
 };
 
 /// How often each key was seen, and what is answered to the nth time.
@@ -45,6 +45,7 @@ async fn load(answer: fn(&str, u32) -> StatusCode, deadline: Duration) -> (Outco
         seed: 7,
         run: "run".into(),
         rate: None,
+        mix: Mix::Plain,
         stop: Arc::default(),
         deadline,
         progress: false,
@@ -62,7 +63,7 @@ async fn every_operation_is_made_once_under_a_key_of_its_own() {
     assert_eq!(seen.len(), 65);
     assert!(seen.values().all(|&times| times == 1));
     assert_eq!(outcome.latency.len(), 60);
-    assert!(outcome.balances.iter().any(|&balance| balance > 0), "{:?}", outcome.balances);
+    assert!(outcome.wallets.iter().any(|wallet| wallet.balance > 0), "{:?}", outcome.wallets);
 }
 
 #[tokio::test]
@@ -79,7 +80,7 @@ async fn a_refusal_is_a_failure_and_is_not_repeated() {
     let (outcome, seen) = load(answer, Duration::from_secs(60)).await;
     assert!(outcome.failed > 0 && outcome.retries == 0, "{outcome:?}");
     assert!(outcome.failures[0].contains("was answered 409"), "{:?}", outcome.failures);
-    assert_eq!(outcome.balances, [0; 5], "nothing was acknowledged");
+    assert_eq!(outcome.wallets, [Holdings::default(); 5], "nothing was acknowledged");
     assert!(seen.values().all(|&times| times == 1));
 }
 

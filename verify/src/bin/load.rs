@@ -12,7 +12,7 @@ use tidegate_verify::{
     acknowledged,
     client::WalletApi,
     environment::Environment,
-    load::{MOST_OPERATIONS, MOST_WALLETS, MOST_WORKERS, Options, describe, drive},
+    load::{MOST_OPERATIONS, MOST_WALLETS, MOST_WORKERS, Mix, Options, describe, drive},
     stores::settle,
     verdict::Verdict,
 };
@@ -45,6 +45,9 @@ struct Wallet {
     /// At most so many operations a second, over all workers. Default: as many as the service takes.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
+    /// Holds, captures, releases and bulks, too.
+    #[arg(long)]
+    full: bool,
     /// Chooses the operations; printed, so that a run can be made again. Default: from the clock.
     #[arg(long)]
     seed: Option<u64>,
@@ -69,6 +72,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         seed,
         run: format!("load-{seed:x}-{now:x}"),
         rate: wallet.rate,
+        mix: if wallet.full { Mix::Full } else { Mix::Plain },
         stop: Arc::default(),
         deadline: Duration::from_secs(wallet.deadline),
         progress: true,
@@ -82,7 +86,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let mut verdict = Verdict::of(&reading);
     // What a failed operation did is unknown, so only a run without failures can be held against the stores.
     if outcome.failed == 0 {
-        let lost = acknowledged::violations(&options, &outcome.balances, &reading.facts);
+        let lost = acknowledged::violations(&options, &outcome.wallets, &reading.facts);
         verdict.rule("acknowledged", acknowledged::PROMISE, &lost);
     }
     print!("{verdict}");

@@ -202,8 +202,8 @@ impl Cluster {
         }
         let waiting = wanted.into_iter().find(|(_, replicas, ready)| replicas != ready);
         Ok(waiting.map(|(name, replicas, ready)| match ready {
-            -1 => format!("{name} is being rolled"),
-            ready => format!("{name} has {ready} of {replicas} pods ready"),
+            -1 => format!("{name} was being rolled"),
+            ready => format!("{name} had {ready} of {replicas} pods ready"),
         }))
     }
 

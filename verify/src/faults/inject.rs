@@ -134,20 +134,29 @@ impl Injector {
         .await
     }
 
-    /// Waits until every pod is ready, every replica in sync and PostgreSQL there.
-    pub async fn well(&self) -> Result<(), FaultError> {
+    /// Waits until every pod is ready, every replica in sync and PostgreSQL there; what it waited for last, if it had to wait.
+    pub async fn well(&self) -> Result<Option<String>, FaultError> {
+        let last = Mutex::new(None);
         wait_for("everything is well again", WELL_WITHIN, async || {
-            self.cluster.relieve().await.map_err(|error| error.to_string())?;
-            if let Some(unwell) = self.cluster.unwell().await.map_err(|error| error.to_string())? {
-                return Err(unwell);
+            let found =
+                self.unwell().await.map_err(|error| error.to_string()).and_then(|found| found.map_or(Ok(()), Err));
+            if let Err(found) = &found {
+                *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
             }
-            self.tables.answer().await.map_err(|error| error.to_string())?;
-            match self.out_of_sync().await.map_err(|error| error.to_string())? {
-                0 => Ok(()),
-                partitions => Err(format!("{partitions} partitions have replicas that are not in sync")),
-            }
+            found
         })
-        .await
+        .await?;
+        Ok(last.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn unwell(&self) -> Result<Option<String>, FaultError> {
+        self.cluster.relieve().await?;
+        if let Some(unwell) = self.cluster.unwell().await? {
+            return Ok(Some(unwell));
+        }
+        self.tables.answer().await?;
+        let partitions = self.out_of_sync().await?;
+        Ok((partitions > 0).then(|| format!("{partitions} partitions had replicas that were not in sync")))
     }
 
     async fn member(&self, processor: &str, which: usize) -> Result<PodId, FaultError> {

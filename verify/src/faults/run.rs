@@ -89,6 +89,7 @@ pub async fn run(environment: &Environment, options: &Options, say: impl Fn(&str
         seed: options.seed,
         run: name,
         rate: Some(options.rate),
+        mix: load::Mix::Full,
         stop: Arc::default(),
         deadline: options.time + AFTERWARDS,
         progress: false,
@@ -132,7 +133,7 @@ pub async fn run(environment: &Environment, options: &Options, say: impl Fn(&str
     }
     let mut verdict = Verdict::of(&reading);
     if outcome.failed == 0 {
-        let lost = acknowledged::violations(&load, &outcome.balances, &reading.facts);
+        let lost = acknowledged::violations(&load, &outcome.wallets, &reading.facts);
         verdict.rule("acknowledged", acknowledged::PROMISE, &lost);
     }
     Ok(Report { injected, left_out, troubles, load: load::describe(&load, &outcome), verdict })
@@ -191,8 +192,9 @@ impl<S: Fn(&str)> Rounds<'_, S> {
             }
         }
         let waiting = Instant::now();
-        self.injector.well().await?;
-        (self.say)(&format!("      well again after {:.1} s", waiting.elapsed().as_secs_f64()));
+        let last = self.injector.well().await?.map(|last| format!("; the last to wait for: {last}"));
+        let seconds = waiting.elapsed().as_secs_f64();
+        (self.say)(&format!("      well again after {seconds:.1} s{}", last.unwrap_or_default()));
         sleep(round.pause).await;
         Ok(())
     }

@@ -57,23 +57,32 @@ fn unbalanced_currencies(facts: &Facts, found: &mut Vec<String>) {
     }
 }
 
-/// Every version of a wallet is a snapshot of it: what its event says of the balance is true, and it is not below zero.
+/// Every version of a wallet is a snapshot of it: what its event says is true, and what is available is not below zero.
 fn versions_of_wallets(facts: &Facts, found: &mut Vec<String>) {
     for (wallet, events) in super::versions::by_wallet(facts.committed.iter()) {
-        let mut balance = 0_i128;
+        let (mut balance, mut held) = (0_i128, 0_i128);
         for event in events {
             balance += i128::from(event.effect);
+            held += i128::from(event.reserve);
             let (currency, version) = (&event.currency, event.version);
-            if let Some(said) = event.balance.map(i128::from)
-                && said != balance
-            {
-                found.push(format!(
-                    "wallet {wallet} was at {balance} {currency} in version {version}, which says {said}"
-                ));
+            let mut wrong = |what: &str, is: i128, said: Option<i64>| {
+                let said = said.map(i128::from).filter(|&said| said != is);
+                if let Some(said) = said {
+                    found.push(format!(
+                        "wallet {wallet} {what} {is} {currency} in version {version}, which says {said}"
+                    ));
+                }
+                said.is_some()
+            };
+            if wrong("was at", balance, event.balance) || wrong("held", held, event.held) {
                 break;
             }
             if balance < 0 && !facts.overdraft_allowed {
                 found.push(format!("wallet {wallet} was at {balance} {currency} in version {version}"));
+                break;
+            }
+            if held < 0 || (balance < held && !facts.overdraft_allowed) {
+                found.push(format!("wallet {wallet} held {held} of {balance} {currency} in version {version}"));
                 break;
             }
         }

@@ -23,9 +23,11 @@ fn fold(facts: &Facts) -> BTreeMap<&str, Balance> {
             version: 0,
             currency: event.currency.clone(),
             amount: 0,
+            held: 0,
         });
         wallet.version = wallet.version.max(event.version);
         wallet.amount = wallet.amount.saturating_add(event.effect);
+        wallet.held = wallet.held.saturating_add(event.reserve);
     }
     wallets
 }
@@ -39,8 +41,10 @@ fn rows(table: &str, rows: &[Balance], fold: &BTreeMap<&str, Balance>, found: &m
         match fold.get(row.wallet.as_str()) {
             None => found.push(format!("wallet {} is in the {table} but not in the log", row.wallet)),
             Some(expected) if expected != row => found.push(format!(
-                "wallet {} is at {} {} (version {}) in the {table}; the log makes it {} {} (version {})",
-                row.wallet, row.amount, row.currency, row.version, expected.amount, expected.currency, expected.version
+                "wallet {} is at {} in the {table}; the log makes it {}",
+                row.wallet,
+                describe(row),
+                describe(expected)
             )),
             Some(_) => {}
         }
@@ -48,6 +52,11 @@ fn rows(table: &str, rows: &[Balance], fold: &BTreeMap<&str, Balance>, found: &m
     for wallet in fold.keys().filter(|wallet| !seen.contains_key(*wallet)) {
         found.push(format!("wallet {wallet} is in the log but not in the {table}"));
     }
+}
+
+fn describe(row: &Balance) -> String {
+    let held = if row.held == 0 { String::new() } else { format!("{} of it held, ", row.held) };
+    format!("{} {} ({held}version {})", row.amount, row.currency, row.version)
 }
 
 /// For each wallet and transaction, what the ledger books is what the log says moved.

@@ -15,7 +15,9 @@ fn event(id: u128, wallet: &str, version: i64, kind: &str, effect: i64, transact
         kind: kind.into(),
         currency: "EUR".into(),
         effect,
+        reserve: 0,
         balance: None,
+        held: None,
         transaction: transaction.map(Into::into),
     }
 }
@@ -37,7 +39,7 @@ fn entry(order: i64, event: u128, transaction: &str, account: &str, amount: i64)
 }
 
 fn row(wallet: &str, version: i64, amount: i64) -> Balance {
-    Balance { wallet: wallet.into(), version, currency: "EUR".into(), amount }
+    Balance { wallet: wallet.into(), version, currency: "EUR".into(), amount, held: 0 }
 }
 
 /// Where a record lies that is no event: both groups have made a dead letter of it.
@@ -84,7 +86,6 @@ fn history() -> Facts {
             group("ledger-projector", Projection::Ledger),
             group("read-model-projector", Projection::ReadModel),
         ],
-        unattributed: vec![],
         ledger: vec![
             entry(1, 2, "t1", "ada", 1000),
             entry(2, 2, "t1", "external", -1000),
@@ -96,7 +97,7 @@ fn history() -> Facts {
         ledger_seen: vec![Seen { wallet: "ada".into(), version: 3 }, Seen { wallet: "bob".into(), version: 2 }],
         read_model: vec![row("ada", 3, 600), row("bob", 2, 400)],
         command_state: vec![row("ada", 3, 600), row("bob", 2, 400)],
-        overdraft_allowed: false,
+        ..Facts::default()
     }
 }
 
@@ -175,6 +176,49 @@ fn a_negative_balance_is_no_overdraft_where_overdrafts_are_allowed() {
 
     facts.overdraft_allowed = false;
     assert_eq!(check(&facts).len(), 3, "in version 3, in the read model and in the command state");
+}
+
+/// Bob's last event sets aside so much of his 4.00.
+fn on_hold(facts: &mut Facts, reserve: i64) {
+    let hold = Event { reserve, held: Some(reserve), ..event(6, "bob", 3, "FundsHeld", 0, None) };
+    facts.published.push(Published {
+        place: Place { partition: 1, offset: 9 },
+        key: "bob".into(),
+        event: hold.clone(),
+    });
+    facts.committed.push(hold);
+    facts.ledger_seen[1].version = 3;
+    for rows in [&mut facts.read_model, &mut facts.command_state] {
+        (rows[1].version, rows[1].held) = (3, reserve);
+    }
+}
+
+#[test]
+fn what_is_on_hold_is_part_of_the_balance_and_never_more_than_it() {
+    let (numbers, said) = broken(|facts| on_hold(facts, 400));
+    assert!(numbers.is_empty(), "{said}");
+
+    let (numbers, said) = broken(|facts| on_hold(facts, 401));
+    assert_eq!(numbers, [1], "{said}");
+    assert!(said.contains("wallet bob held 401 of 400 EUR in version 3"), "{said}");
+
+    let (numbers, said) = broken(|facts| on_hold(facts, -1));
+    assert_eq!(numbers, [1], "{said}");
+
+    let (numbers, said) = broken(|facts| {
+        on_hold(facts, 400);
+        facts.committed[5].held = Some(399);
+        facts.published[5].event.held = Some(399);
+    });
+    assert_eq!(numbers, [1], "{said}");
+    assert!(said.contains("wallet bob held 400 EUR in version 3, which says 399"), "{said}");
+
+    let (numbers, said) = broken(|facts| {
+        on_hold(facts, 400);
+        facts.read_model[1].held = 0;
+    });
+    assert_eq!(numbers, [4], "{said}");
+    assert!(said.contains("the log makes it 400 EUR (400 of it held, version 3)"), "{said}");
 }
 
 #[test]

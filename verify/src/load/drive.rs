@@ -9,10 +9,11 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::{Funds, Operation, Options, Planner};
-use crate::client::{CallError, WalletApi};
+use super::{Funds, Hold, Holdings, Operation, Options, Planner};
+use crate::client::{CallError, WalletApi, decimal};
 
 /// Failures whose text is kept.
 const KEPT_FAILURES: usize = 10;
@@ -37,8 +38,8 @@ pub struct Outcome {
     pub took: Duration,
     /// Microseconds from asking until the acknowledgement, retries included.
     pub latency: Histogram<u64>,
-    /// What each wallet must hold by what was acknowledged, in minor units; meaningless when an operation failed.
-    pub balances: Vec<i64>,
+    /// What each wallet must have by what was acknowledged; meaningless when an operation failed.
+    pub wallets: Vec<Holdings>,
 }
 
 struct Shared {
@@ -92,7 +93,7 @@ pub async fn drive(api: WalletApi, options: Options) -> Outcome {
         out_of_time: Instant::now() >= shared.ends && opened + succeeded < wanted,
         took: started.elapsed(),
         latency: operating.latency,
-        balances: (0..shared.options.wallets as usize).map(|wallet| shared.funds.of(wallet)).collect(),
+        wallets: (0..shared.options.wallets as usize).map(|wallet| shared.funds.of(wallet)).collect(),
     }
 }
 
@@ -129,7 +130,7 @@ async fn run(shared: &Arc<Shared>, phase: Phase) -> Share {
 }
 
 async fn work(shared: Arc<Shared>, phase: Phase, total: u64, worker: u32) -> Share {
-    let mut planner = Planner::new(shared.options.seed, worker, shared.options.wallets as usize);
+    let mut planner = Planner::new(shared.options.seed, worker, shared.options.wallets as usize, shared.options.mix);
     let mut share = Share { latency: empty_histogram(), failures: vec![] };
     let pace = shared.options.pace();
     while Instant::now() < shared.ends && !shared.options.stop.load(Ordering::SeqCst) {
@@ -176,20 +177,58 @@ async fn open(shared: &Shared, number: u64) -> Result<(), CallError> {
 async fn operate(shared: &Shared, planner: &mut Planner, number: u64) -> Result<(), CallError> {
     let Shared { api, options, funds, .. } = shared;
     let key = format!("{}-operation-{number}", options.run);
-    match planner.next(funds) {
+    let operation = planner.next(funds);
+    let (path, body) = request(options, &operation);
+    let answer = api.post(&path, &body, &key).await?;
+    if let Operation::Hold { from, minor } = operation {
+        let id = answer["holdId"].as_str().and_then(|id| id.parse().ok());
+        let id = id.ok_or(CallError::Unexpected { path, body: answer })?;
+        planner.opened(Hold { id, wallet: from, minor });
+    }
+    funds.acknowledge(&operation);
+    Ok(())
+}
+
+/// Path and body of the request that asks for an operation.
+fn request(options: &Options, operation: &Operation) -> (String, Value) {
+    let wallet = |index: usize| options.wallet(index);
+    match operation {
         Operation::Deposit { to, minor } => {
-            api.deposit(&options.wallet(to), minor, &key).await?;
-            funds.add(to, minor);
+            (format!("wallets/{}/deposits", wallet(*to)), json!({"amount": decimal(*minor)}))
         }
         Operation::Withdrawal { from, minor } => {
-            api.withdraw(&options.wallet(from), minor, &key).await?;
+            (format!("wallets/{}/withdrawals", wallet(*from)), json!({"amount": decimal(*minor)}))
         }
         Operation::Transfer { from, to, minor } => {
-            api.transfer(&options.wallet(from), &options.wallet(to), minor, &key).await?;
-            funds.add(to, minor);
+            ("transfers".into(), json!({"from": wallet(*from), "to": wallet(*to), "amount": decimal(*minor)}))
+        }
+        Operation::Hold { from, minor } => {
+            ("holds".into(), json!({"walletId": wallet(*from), "amount": decimal(*minor)}))
+        }
+        Operation::Capture { hold, minor, to } => {
+            (format!("holds/{}/capture", hold.id), json!({"amount": decimal(*minor), "to": to.map(wallet)}))
+        }
+        Operation::Release { hold } => (format!("holds/{}/release", hold.id), json!({})),
+        Operation::Bulk(operations) => {
+            let part = |operation: &Operation| {
+                let (_, mut body) = request(options, operation);
+                match operation {
+                    Operation::Deposit { to, .. } => {
+                        body["type"] = json!("Deposit");
+                        body["walletId"] = json!(wallet(*to));
+                    }
+                    Operation::Withdrawal { from, .. } => {
+                        body["type"] = json!("Withdraw");
+                        body["walletId"] = json!(wallet(*from));
+                    }
+                    _ => body["type"] = json!("Transfer"),
+                }
+                body
+            };
+            let parts: Vec<Value> = operations.iter().map(part).collect();
+            ("bulk".into(), json!({"mode": "Atomic", "operations": parts}))
         }
     }
-    Ok(())
 }
 
 async fn report_progress(shared: Arc<Shared>, phase: Phase, total: u64) {

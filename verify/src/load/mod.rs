@@ -5,7 +5,7 @@ mod plan;
 mod report;
 
 pub use drive::{Outcome, drive};
-pub use plan::{Funds, Operation, Planner};
+pub use plan::{Funds, Hold, Holdings, Mix, Operation, Planner};
 pub use report::describe;
 
 use std::{
@@ -33,6 +33,8 @@ pub struct Options {
     pub seed: u64,
     /// Prefix of the run's wallet ids and idempotency keys: another one for each run, so that a run may be repeated on a cluster.
     pub run: String,
+    /// Which operations.
+    pub mix: Mix,
     /// The most operations a second, over all workers; none: as many as the service takes.
     pub rate: Option<u32>,
     /// Set to end the operations early: what is under way is finished, and the outcome counts as complete.

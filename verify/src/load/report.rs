@@ -1,6 +1,6 @@
 //! What a person reads after a run.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::atomic::Ordering};
 
 use super::{Options, Outcome};
 
@@ -10,7 +10,9 @@ pub fn describe(options: &Options, outcome: &Outcome) -> String {
     let seconds = outcome.took.as_secs_f64();
     let rate = if seconds > 0.0 { outcome.succeeded as f64 / seconds } else { 0.0 };
     let _ = writeln!(text, "wallets opened     {} of {}", outcome.opened, options.wallets);
-    let _ = writeln!(text, "operations done    {} of {}", outcome.succeeded, options.operations);
+    let stopped = options.stop.load(Ordering::SeqCst);
+    let asked = if stopped { "until it was stopped".into() } else { format!("of {}", options.operations) };
+    let _ = writeln!(text, "operations done    {} {asked}", outcome.succeeded);
     let _ = writeln!(text, "failed             {}", outcome.failed);
     let _ = writeln!(text, "repeated attempts  {} (broken connections and 503s, under the same key)", outcome.retries);
     let _ = writeln!(

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use serde_json::Value;
 use sqlx::{Connection, PgConnection, Row, postgres::PgRow};
+use tidegate_contracts::wallet::chain::{self, Hash};
 
 use super::{GROUPS, ReadError, TOPIC, wallet};
-use crate::facts::{AccountKind, Balance, Entry, Event, Facts, Group, Seen};
+use crate::facts::{AccountKind, Balance, Entry, Event, Facts, Group, Link, Seen};
 
 /// How far the parts have come: all equal once nothing is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,23 +63,33 @@ pub async fn facts(connection: &mut PgConnection) -> Result<Facts, ReadError> {
         read_model: rows(&mut snapshot, "wallet_read_model", READ_MODEL, balance).await?,
         command_state: rows(&mut snapshot, "wallet_state", STATE, balance).await?,
         groups: groups(&mut snapshot).await?,
+        chain: chain(&mut snapshot).await?,
+        heads: rows(&mut snapshot, "wallet_state", HEADS, |row| Ok((row.try_get("wallet_id")?, row.try_get("head")?)))
+            .await?,
         ..Facts::default()
     };
     snapshot.rollback().await.map_err(failed("ending a snapshot"))?;
     Ok(facts)
 }
 
-const LEDGER: &str = "SELECT event_id, row_number() OVER (ORDER BY wallet_id, version, line) AS entry,
-       transaction_id::text AS transaction, account, account_kind, currency, amount FROM ledger_entries";
+const LEDGER: &str =
+    "SELECT event_id, entry, transaction_id::text AS transaction, account, account_kind, currency, amount
+     FROM ledger_entries";
 const WATERMARKS: &str = "SELECT wallet_id, version FROM ledger_watermarks";
-const READ_MODEL: &str = "SELECT wallet_id, version, currency, balance FROM wallet_read_model";
-const STATE: &str = "SELECT wallet_id, version, currency, balance FROM wallet_state";
+const READ_MODEL: &str = "SELECT wallet_id, version, currency, balance, held FROM wallet_read_model";
+const STATE: &str = "SELECT wallet_id, version, currency, balance, held FROM wallet_state";
+
+const HEADS: &str = "SELECT wallet_id, head FROM wallet_state WHERE head IS NOT NULL";
+const CHAIN: &str =
+    "SELECT wallet_id, version, event_id, event_type, (extract(epoch FROM occurred_at) * 1000)::bigint AS at,
+       correlation_id, causation_id, transaction_id, data, hash
+     FROM wallet_events ORDER BY wallet_id, version";
 
 async fn rows<T>(
     connection: &mut PgConnection,
     table: &'static str,
     query: &'static str,
-    read: fn(&PgRow) -> Result<T, sqlx::Error>,
+    mut read: impl FnMut(&PgRow) -> Result<T, sqlx::Error>,
 ) -> Result<Vec<T>, ReadError> {
     let rows = sqlx::query(query).fetch_all(connection).await.map_err(failed(table))?;
     rows.iter().map(|row| read(row).map_err(|error| ReadError::Row { table, what: error.to_string() })).collect()
@@ -111,6 +123,7 @@ fn balance(row: &PgRow) -> Result<Balance, sqlx::Error> {
         version: row.try_get("version")?,
         currency: row.try_get("currency")?,
         amount: row.try_get("balance")?,
+        held: row.try_get("held")?,
     })
 }
 
@@ -141,6 +154,33 @@ async fn groups(connection: &mut PgConnection) -> Result<Vec<Group>, ReadError> 
         }
     }
     Ok(groups.into())
+}
+
+/// Each event with the hash that follows from it and from the one that is stored before it, so that a broken link is found where it
+/// is and not in all that follow.
+async fn chain(connection: &mut PgConnection) -> Result<Vec<Link>, ReadError> {
+    let mut before: Option<(String, Option<Hash>)> = None;
+    let found = rows(connection, "wallet_events", CHAIN, |row| {
+        let data: Value = row.try_get("data")?;
+        let link = chain::Link {
+            wallet_id: row.try_get("wallet_id")?,
+            version: row.try_get("version")?,
+            event_id: row.try_get("event_id")?,
+            event_type: row.try_get("event_type")?,
+            occurred_at: row.try_get("at")?,
+            correlation_id: row.try_get("correlation_id")?,
+            causation_id: row.try_get("causation_id")?,
+            transaction_id: row.try_get("transaction_id")?,
+            data: &data,
+        };
+        let previous = before.take().filter(|(wallet, _)| wallet == link.wallet_id).and_then(|(_, hash)| hash);
+        let computed = chain::next(&previous.unwrap_or_else(|| chain::genesis(link.wallet_id)), &link);
+        let stored: Option<Vec<u8>> = row.try_get("hash")?;
+        let hash = stored.as_deref().and_then(|hash| hash.try_into().ok());
+        before = Some((link.wallet_id.into(), hash));
+        Ok(Link { wallet: link.wallet_id.into(), version: link.version, stored, computed: computed.into() })
+    });
+    found.await
 }
 
 async fn committed(connection: &mut PgConnection) -> Result<Vec<Event>, ReadError> {

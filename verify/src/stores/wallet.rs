@@ -32,13 +32,27 @@ pub(super) fn from_record(value: &[u8]) -> Result<Event, String> {
     })
 }
 
+/// What an event is about.
+enum About {
+    Nothing,
+    Money,
+    /// How its `amount` and its `released` change what is on hold.
+    Hold {
+        amount: i64,
+        released: i64,
+    },
+}
+
 /// Understands an event. The types are written out here, and not taken from the service, so that a service that changes what its
 /// events mean does not take the checker with it.
 pub(super) fn event(told: &Told<'_>) -> Result<Event, String> {
-    let direction = match told.kind {
-        "WalletOpened" => 0,
-        "MoneyDeposited" | "TransferReceived" => 1,
-        "MoneyWithdrawn" | "TransferSent" => -1,
+    let (direction, about) = match told.kind {
+        "WalletOpened" => (0, About::Nothing),
+        "MoneyDeposited" | "TransferReceived" => (1, About::Money),
+        "MoneyWithdrawn" | "TransferSent" => (-1, About::Money),
+        "FundsHeld" => (0, About::Hold { amount: 1, released: 0 }),
+        "HoldReleased" => (0, About::Hold { amount: -1, released: 0 }),
+        "HoldCaptured" => (-1, About::Hold { amount: -1, released: -1 }),
         other => return Err(format!("no event type is called {other}")),
     };
     let text = |key: &str| told.data[key].as_str().ok_or_else(|| format!("a {} has no {key}", told.kind));
@@ -48,6 +62,14 @@ pub(super) fn event(told: &Told<'_>) -> Result<Event, String> {
         minor_units(written, currency.exponent()).ok_or_else(|| format!("{key} {written} is no amount of {currency}"))
     };
     let moves = direction != 0;
+    let (reserve, held) = match about {
+        About::Hold { amount, released: 0 } => (amount * money("amount")?, Some(money("held")?)),
+        About::Hold { amount, released } => {
+            (amount * money("amount")? + released * money("released")?, Some(money("held")?))
+        }
+        About::Money | About::Nothing => (0, None),
+    };
+    let balance = if matches!(about, About::Nothing) { None } else { Some(money("balance")?) };
     Ok(Event {
         id: told.id,
         wallet: told.wallet.into(),
@@ -55,7 +77,9 @@ pub(super) fn event(told: &Told<'_>) -> Result<Event, String> {
         kind: told.kind.into(),
         currency: currency.to_string(),
         effect: if moves { direction * money("amount")? } else { 0 },
-        balance: if moves { Some(money("balance")?) } else { None },
+        reserve,
+        balance,
+        held,
         transaction: if moves { Some(text("transactionId")?.into()) } else { None },
     })
 }
@@ -91,12 +115,21 @@ mod tests {
             (golden!("money-withdrawn"), "MoneyWithdrawn", -1),
             (golden!("transfer-sent"), "TransferSent", -1),
             (golden!("transfer-received"), "TransferReceived", 1),
+            (golden!("funds-held"), "FundsHeld", 0),
+            (golden!("hold-released"), "HoldReleased", 0),
+            (golden!("hold-captured"), "HoldCaptured", -1),
+            (golden!("hold-captured-to-a-wallet"), "HoldCaptured", -1),
         ] {
             let event = read.unwrap();
             assert_eq!((event.kind.as_str(), event.effect.signum()), (kind, effect));
             assert_eq!(event.transaction.is_some(), effect != 0, "{kind}");
-            assert_eq!(event.balance.is_some(), effect != 0, "{kind}");
+            assert_eq!(event.balance.is_some(), kind != "WalletOpened", "{kind}");
+            assert_eq!(event.held.is_some(), event.reserve != 0, "{kind}");
         }
+        let reserve = |read: Result<Event, String>| read.unwrap().reserve;
+        assert_eq!(reserve(golden!("funds-held")), 800);
+        assert_eq!(reserve(golden!("hold-released")), -800);
+        assert_eq!(reserve(golden!("hold-captured")), -800, "5.00 left, 3.00 are available again");
         let sent = golden!("transfer-sent").unwrap();
         assert_eq!((sent.wallet.as_str(), sent.version, sent.effect), ("alice-eur", 4, -500));
         assert_eq!(sent.transaction.as_deref(), Some("019aa5c8-6b7d-7d02-b2f0-93a1c44e8d21"));

@@ -7,9 +7,9 @@ use std::{
 
 use serde_json::Value;
 use tidegate_verify::{
-    acknowledged,
+    acknowledged, chain,
     invariants::check,
-    load::{Options, Outcome, drive},
+    load::{Mix, Options, Outcome, drive},
     stores::{Reading, postgres, settle},
 };
 use tokio::task::JoinHandle;
@@ -33,6 +33,7 @@ impl World {
             seed: 1,
             run: self.name("load"),
             rate: Some(200),
+            mix: Mix::Full,
             stop: Arc::default(),
             deadline: Duration::from_secs(600),
             progress: false,
@@ -63,16 +64,17 @@ impl World {
         assert_eq!((outcome.failed, outcome.failures), (0, vec![]), "every operation is acknowledged");
         assert!(outcome.succeeded > 0 && !outcome.out_of_time);
         let reading = self.books_are_right().await;
-        assert_eq!(acknowledged::violations(&load.options, &outcome.balances, &reading.facts), Vec::<String>::new());
+        assert_eq!(acknowledged::violations(&load.options, &outcome.wallets, &reading.facts), Vec::<String>::new());
     }
 
-    /// Waits until the projections have caught up; then invariants 1 to 4 hold in the stores, and the lag is 0.
+    /// Waits until the projections have caught up; then the invariants hold in the stores, and the lag is 0.
     pub async fn books_are_right(&self) -> Reading {
         let reading = settle(&self.environment, LATER).await.unwrap_or_else(|error| panic!("{error}"));
         assert!(reading.caught_up_after.is_some(), "the projections never caught up: {:?}", reading.progress);
         let violations = check(&reading.facts);
         let shown: Vec<String> = violations.iter().take(20).map(ToString::to_string).collect();
         assert!(violations.is_empty(), "{} violations, such as {shown:#?}", violations.len());
+        assert_eq!(chain::violations(&reading.facts), Vec::<String>::new());
         assert!(reading.lag.iter().all(|(_, unread)| *unread == 0), "lag: {:?}", reading.lag);
         reading
     }

@@ -168,6 +168,8 @@ pub struct Group {
     pub next: BTreeMap<i32, i64>,
     /// Its retry topic, whose partitions are those of the topic; records that are gone from it were finished.
     pub parked: Vec<Aside>,
+    /// By partition of the retry topic, the first offset that is still there.
+    pub trimmed: BTreeMap<i32, i64>,
     /// By partition of the retry topic, the first offset that is not finished, as Kafka says; absent: none is.
     pub unfinished: BTreeMap<i32, i64>,
     /// Its dead letters.

@@ -22,7 +22,7 @@ use crate::{
         DEAD_LETTERS, GROUPS, TOPIC,
         asides::{Told, read_asides, told},
         kafka::{ends, read_topic},
-        retry,
+        retry, wallet,
     },
 };
 
@@ -116,8 +116,8 @@ impl Records {
         .await
     }
 
-    /// Says a word for each dead letter of this run that holds up a key: poison is skipped, anything else is tried again. How many
-    /// words were said.
+    /// Says a word for each dead letter of this run that holds up a key: an event is tried again, whatever it died of; anything else is
+    /// given up. How many words were said.
     pub async fn release(&self) -> Result<usize, FaultError> {
         let mut said = 0;
         for (group, _) in GROUPS {
@@ -137,28 +137,29 @@ impl Records {
     }
 
     async fn say(&self, letter: &Told, message: &OwnedMessage) -> Result<(), FaultError> {
-        let poison = letter.class.as_deref() == Some("Poison");
-        let word = if poison { "skip" } else { "redrive" };
+        let event = wallet::from_record(message.payload().unwrap_or_default()).is_ok();
+        let word = if event { "redrive" } else { "skip" };
         let (topic, _) = retry(&letter.group);
         let (partition, offset) = (letter.aside.origin.partition.to_string(), letter.aside.origin.offset.to_string());
-        let mut added = OwnedHeaders::new();
-        if !poison {
-            for header in message.headers().into_iter().flat_map(Headers::iter) {
-                added = added.insert(header);
-            }
-        }
-        for (key, value) in [
+        // A dead letter says where it came from.
+        let origin = [
             (headers::GROUP, letter.group.as_str()),
             (headers::ORIGIN_TOPIC, TOPIC),
             (headers::ORIGIN_PARTITION, &partition),
             (headers::ORIGIN_OFFSET, &offset),
-            (headers::CONTROL, word),
-        ] {
-            added = added.insert(Header { key, value: Some(value) });
+        ];
+        let mut added = OwnedHeaders::new();
+        if event {
+            added = message.headers().into_iter().flat_map(Headers::iter).fold(added, OwnedHeaders::insert);
+        } else {
+            for (key, value) in origin {
+                added = added.insert(Header { key, value: Some(value) });
+            }
         }
+        added = added.insert(Header { key: headers::CONTROL, value: Some(word) });
         let mut record = FutureRecord::<[u8], [u8]>::to(&topic).partition(letter.aside.origin.partition).headers(added);
         record.key = letter.aside.key.as_deref();
-        record.payload = message.payload().filter(|_| !poison);
+        record.payload = message.payload().filter(|_| event);
         self.deliver(record).await.map(drop)
     }
 
@@ -174,12 +175,10 @@ impl Records {
         let found = blocking(move || {
             Ok(read_topic(&kafka, DEAD_LETTERS, &since, READ_WITHIN, |message| {
                 let told = told(message).ok().filter(|letter| letter.topic == TOPIC)?;
-                // Of poison, which is given up, nobody needs the value, and it may be large.
-                let mut kept = message.detach();
-                if told.class.as_deref() == Some("Poison") {
-                    kept = kept.set_payload(None);
-                }
-                Some((told, kept))
+                // Of what is given up nobody needs the value, and it may be large.
+                let is_event = wallet::from_record(message.payload().unwrap_or_default()).is_ok();
+                let kept = message.detach();
+                Some((told, if is_event { kept } else { kept.set_payload(None) }))
             })?)
         });
         Ok(found.await?.into_iter().flatten().collect())

@@ -50,7 +50,10 @@ fn account(facts: &Facts, group: &Group, found: &mut Vec<String>) -> Account {
         }
         account.accepted += 1;
         let handled = event.is_some_and(|event| handled.has(event));
-        if handled && dead.contains(&place) && !redriven.contains(&place) {
+        // Where the beginning of the retry partition is gone, a redrive may be gone with it.
+        let may_be_redriven =
+            redriven.contains(&place) || group.trimmed.get(&place.partition).is_some_and(|&at| at > 0);
+        if handled && dead.contains(&place) && !may_be_redriven {
             found.push(format!("group {} handled {}, and made a dead letter of it", group.name, name(place, event)));
         }
         match () {

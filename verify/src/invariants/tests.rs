@@ -51,6 +51,7 @@ fn group(name: &str, projection: Projection) -> Group {
         projection,
         next: [(0, 8), (1, 5)].into(),
         parked: vec![],
+        trimmed: [(0, 0), (1, 0)].into(),
         unfinished: [].into(),
         dead: vec![aside("eve", Place { partition: 0, offset: 0 }, POISON)],
     }

@@ -24,8 +24,6 @@ pub struct Told {
     pub group: String,
     /// The topic that it came from.
     pub topic: String,
-    /// Of a dead letter: the class of its error.
-    pub class: Option<String>,
     /// Where it lies, where it came from, and whether it is a word.
     pub aside: Aside,
 }
@@ -55,7 +53,6 @@ pub(crate) fn told(message: &BorrowedMessage<'_>) -> Result<Told, String> {
     Ok(Told {
         group: text(headers::GROUP)?,
         topic: text(headers::ORIGIN_TOPIC)?,
-        class: header(message, headers::ERROR_CLASS),
         aside: Aside {
             place: place(message),
             key: message.key().map(<[u8]>::to_vec),

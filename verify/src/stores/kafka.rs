@@ -81,17 +81,22 @@ pub fn committed_offsets(kafka: &Kafka, group: &str, topic: &str) -> Result<BTre
         .collect())
 }
 
+/// The first offset that is still there and the next that will be, for each partition of a topic; empty when there is no such topic.
+pub fn watermarks(kafka: &Kafka, topic: &str) -> Result<BTreeMap<i32, (i64, i64)>, ReadError> {
+    let consumer = consumer(kafka, "tidegate-verify")?;
+    let mut found = BTreeMap::new();
+    for partition in partitions(&consumer, topic)? {
+        let both = consumer
+            .fetch_watermarks(topic, partition, REQUEST)
+            .map_err(failed(|| format!("asking for the ends of partition {partition} of {topic}")))?;
+        found.insert(partition, both);
+    }
+    Ok(found)
+}
+
 /// Where the next record of each partition of a topic will lie; empty when there is no such topic.
 pub fn ends(kafka: &Kafka, topic: &str) -> Result<BTreeMap<i32, i64>, ReadError> {
-    let consumer = consumer(kafka, "tidegate-verify")?;
-    let mut ends = BTreeMap::new();
-    for partition in partitions(&consumer, topic)? {
-        let (_, end) = consumer
-            .fetch_watermarks(topic, partition, REQUEST)
-            .map_err(failed(|| format!("asking for the end of partition {partition} of {topic}")))?;
-        ends.insert(partition, end);
-    }
-    Ok(ends)
+    Ok(watermarks(kafka, topic)?.into_iter().map(|(partition, (_, end))| (partition, end)).collect())
 }
 
 /// The place of a record.

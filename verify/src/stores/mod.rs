@@ -4,7 +4,7 @@ pub mod asides;
 pub mod kafka;
 pub mod postgres;
 mod settle;
-mod wallet;
+pub(crate) mod wallet;
 
 pub use settle::{DEAD_LETTERS, GROUPS, Reading, TOPIC, retry, settle};
 

@@ -135,6 +135,7 @@ async fn groups(connection: &mut PgConnection) -> Result<Vec<Group>, ReadError> 
         projection,
         next: BTreeMap::new(),
         parked: vec![],
+        trimmed: BTreeMap::new(),
         unfinished: BTreeMap::new(),
         dead: vec![],
     });

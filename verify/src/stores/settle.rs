@@ -102,6 +102,8 @@ fn asides(kafka: &Kafka, within: Duration, facts: &mut Facts) -> Result<(), Read
     for group in &mut facts.groups {
         let (topic, offsets) = retry(&group.name);
         group.unfinished = kafka::committed_offsets(kafka, &offsets, &topic)?;
+        group.trimmed =
+            kafka::watermarks(kafka, &topic)?.into_iter().map(|(partition, (low, _))| (partition, low)).collect();
         for told in read_asides(kafka, &topic, &all, at_least_a_minute(within))? {
             match told {
                 Ok(told) => group.parked.push(told.aside),

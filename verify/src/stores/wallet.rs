@@ -17,7 +17,7 @@ pub(super) struct Told<'a> {
 }
 
 /// Reads the envelope of a record.
-pub(super) fn from_record(value: &[u8]) -> Result<Event, String> {
+pub(crate) fn from_record(value: &[u8]) -> Result<Event, String> {
     let envelope: Value = serde_json::from_slice(value).map_err(|error| format!("no JSON: {error}"))?;
     let text = |key: &str| envelope[key].as_str().ok_or_else(|| format!("the envelope has no {key}"));
     if text("aggregateType")? != "Wallet" {

@@ -44,7 +44,7 @@ pub struct World {
     pub twin: Twin,
     requests: Requests,
     topics: Mutex<Writer<KafkaTopic>>,
-    _pipelines: Writer<EventPipeline>,
+    pipelines: Mutex<Writer<EventPipeline>>,
 }
 
 impl World {
@@ -94,13 +94,18 @@ impl World {
             twin: twin.clone(),
             requests,
             topics: Mutex::new(topics_writer),
-            _pipelines: pipelines_writer,
+            pipelines: Mutex::new(pipelines_writer),
         }
     }
 
     /// Puts a topic where the watch would.
     pub fn watch(&self, topic: &KafkaTopic) {
         self.topics.lock().unwrap().apply_watcher_event(&Event::Apply(topic.clone()));
+    }
+
+    /// Puts a pipeline where the watch would.
+    pub fn watch_pipeline(&self, pipeline: &EventPipeline) {
+        self.pipelines.lock().unwrap().apply_watcher_event(&Event::Apply(pipeline.clone()));
     }
 
     /// What was asked since the last time, without the bodies.

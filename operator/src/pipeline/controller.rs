@@ -190,7 +190,7 @@ impl One<'_> {
         applier.prune(&objects).await?;
         let config_hash = hash(objects.iter().map(|objects| objects.settings_hash.as_str()));
         let kept = scales.into_iter().filter_map(|(name, scale)| Some((name, scale.before_suspend?))).collect();
-        self.report(Outcome::Applied, kept, Some(config_hash)).await
+        self.report(Outcome::Applied(failures::caveats(self.pipeline, world)), kept, Some(config_hash)).await
     }
 
     /// Each processor's numbers.
@@ -244,7 +244,7 @@ impl One<'_> {
     ) -> Result<bool, PipelineError> {
         let previous = self.context.pipeline_memories.status(self.pipeline);
         let mut views = self.views(&kept);
-        for view in views.iter_mut().filter(|view| !view.settled && outcome == Outcome::Applied) {
+        for view in views.iter_mut().filter(|view| !view.settled && matches!(outcome, Outcome::Applied(_))) {
             view.trouble = pods::trouble(self.context, self.pipeline, &view.line.name).await;
         }
         let next = status(self.pipeline, &previous, &outcome, &views, config_hash, Timestamp::now());
@@ -281,7 +281,7 @@ impl One<'_> {
             Outcome::Waiting(refusal) if said(previous, RECONCILING) != said(next, RECONCILING) => {
                 self.context.events.normal(&self.about, &refusal.reason, "Wait", refusal.message.clone()).await;
             }
-            Outcome::Applied => {
+            Outcome::Applied(_) => {
                 let (before, now) = (said(previous, READY).map(|(reason, _)| reason), said(next, READY));
                 if let Some((reason, message)) = now.filter(|(reason, _)| before.as_ref() != Some(reason)) {
                     self.context.events.normal(&self.about, &reason, "Run", message).await;

@@ -7,7 +7,7 @@ use tidegate_settings::Span;
 
 use super::{
     holders::Holder,
-    owned::{Purpose, Wish, resource_name, wishes},
+    owned::{Purpose, Wish, max_bytes, resource_name, wishes},
     validate::{Objection, World},
 };
 use crate::topic::plan::Refusal;
@@ -198,6 +198,25 @@ pub fn awaited(pipeline: &EventPipeline, world: &World) -> Option<Refusal> {
         );
         Some(Refusal::new("TopicNotReady", message))
     })
+}
+
+/// What is used as it is and will do only most of the time.
+pub fn caveats(pipeline: &EventPipeline, world: &World) -> Vec<String> {
+    let small = |wish: &Wish| {
+        let Some(Holder::Made(view)) = world.holders.get(&wish.topic) else { return None };
+        let (has, needs) = (view.source?.max_bytes, max_bytes(wish, world)?);
+        (has < needs).then(|| {
+            format!(
+                "{} {} (KafkaTopic {}) takes records of {has} bytes, and one may come to {needs} and would stop its partition: set \
+                 max.message.bytes of {} to {needs}",
+                wish.kind(),
+                wish.topic,
+                view.resource,
+                view.resource
+            )
+        })
+    };
+    wishes(pipeline).iter().filter_map(small).collect()
 }
 
 fn field(wish: &Wish) -> &'static str {

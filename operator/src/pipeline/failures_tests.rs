@@ -215,6 +215,26 @@ fn a_hand_made_topic_that_is_large_enough_is_used_as_it_is() {
 }
 
 #[test]
+fn a_hand_made_topic_that_takes_less_than_may_come_is_used_and_said_to_be_small() {
+    let mut world = world();
+    let mut small = view("bank/dlq", 1);
+    small.source.as_mut().unwrap().max_bytes = 66_535;
+    world.holders.insert("dlq".into(), Holder::Made(small.clone()));
+    let pipeline = pipeline(|_| {});
+    assert_eq!(checked(&pipeline, &world), Ok(()));
+    assert_eq!(
+        caveats(&pipeline, &world),
+        [
+            "dead-letter topic dlq (KafkaTopic bank/dlq) takes records of 66535 bytes, and one may come to 66536 and would stop its \
+             partition: set max.message.bytes of bank/dlq to 66536"
+        ]
+    );
+    small.source.as_mut().unwrap().max_bytes = 66_536;
+    world.holders.insert("dlq".into(), Holder::Made(small));
+    assert_eq!(caveats(&pipeline, &world), Vec::<String>::new());
+}
+
+#[test]
 fn a_topic_that_goes_with_its_old_pipeline_is_waited_for() {
     let mut world = world();
     world.holders.insert("dlq".into(), Holder::Gone { resource: "bank/dlq".into() });

@@ -128,3 +128,83 @@ fn name_taken(context: &Context, pipeline: &EventPipeline, topic: &str) -> Optio
     let other = context.topics.state_filter(same).into_iter().next()?;
     Some(Holder::NameTaken { resource: named(&other.metadata), topic: other.topic_name().to_owned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::World;
+
+    fn pipeline(name: &str, age: i64) -> EventPipeline {
+        serde_json::from_value(json!({
+            "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline",
+            "metadata": {
+                "name": name, "namespace": "bank", "uid": name,
+                "creationTimestamp": jiff::Timestamp::from_second(1_000 - age).unwrap().to_string(),
+            },
+            "spec": {"kafka": {"user": {"secretRef": {"name": "kafka"}}}, "processors": [{
+                "name": "ledger", "run": {"wallet": {"role": "LedgerProjector"}},
+                "consumes": {"topics": ["events"], "group": name}, "deadLetter": {"topic": "dlq"},
+            }]},
+        }))
+        .unwrap()
+    }
+
+    fn topic(name: &str, namespace: &str, topic: &str, owner: Option<&str>) -> KafkaTopic {
+        let owners = owner.map(|uid| {
+            json!([{
+                "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline", "name": uid, "uid": uid, "controller": true,
+            }])
+        });
+        serde_json::from_value(json!({
+            "apiVersion": "tidegate.dev/v1alpha1", "kind": "KafkaTopic",
+            "metadata": {"name": name, "namespace": namespace, "uid": name, "ownerReferences": owners.unwrap_or(Value::Null)},
+            "spec": {"topicName": topic, "partitions": 4, "replicas": 3},
+        }))
+        .unwrap()
+    }
+
+    fn found(world: &World, pipeline: &EventPipeline) -> Option<Holder> {
+        holders(&world.context, pipeline).remove("dlq")
+    }
+
+    #[tokio::test]
+    async fn a_topic_is_ones_own_somebodys_or_nobodys() {
+        let young = pipeline("young", 1);
+        for (topics, expected) in [
+            (vec![], "None"),
+            (vec![topic("dlq", "bank", "dlq", Some("young"))], "Own"),
+            (vec![topic("by-hand", "bank", "dlq", None)], "Made"),
+            (vec![topic("by-hand", "shop", "dlq", None)], "Foreign"),
+            (vec![topic("dlq", "bank", "dlq", Some("older"))], "Rival"),
+            (vec![topic("dlq", "bank", "dlq", Some("deleted"))], "Gone"),
+            (vec![topic("dlq", "bank", "other", None)], "NameTaken"),
+            // Somebody claims one's own: the claims of the topics themselves settle that.
+            (vec![topic("dlq", "bank", "dlq", Some("young")), topic("by-hand", "bank", "dlq", None)], "Own"),
+        ] {
+            let world = World::new();
+            topics.iter().for_each(|topic| world.watch(topic));
+            let mut older = pipeline("older", 2);
+            older.spec.processors[0].dead_letter = None;
+            world.watch_pipeline(&older);
+            world.watch_pipeline(&young);
+            let holder = format!("{:?}", found(&world, &young));
+            assert!(holder.replace("Some(", "").starts_with(expected), "{expected}: {holder}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_two_that_wish_for_a_topic_the_older_gets_it_unless_the_other_has_it() {
+        let (old, young) = (pipeline("old", 2), pipeline("young", 1));
+        let world = World::new();
+        world.watch_pipeline(&old);
+        world.watch_pipeline(&young);
+        assert_eq!(found(&world, &old), None);
+        assert_eq!(found(&world, &young), Some(Holder::Rival { pipeline: "bank/old".into() }));
+
+        world.watch(&topic("dlq", "bank", "dlq", Some("young")));
+        assert_eq!(found(&world, &old), Some(Holder::Rival { pipeline: "bank/young".into() }));
+        assert!(found(&world, &young).is_some_and(|holder| holder.is_own()));
+    }
+}

@@ -125,9 +125,19 @@ pub fn topics(pipeline: &EventPipeline, world: &World) -> Vec<KafkaTopic> {
     wishes(pipeline).iter().filter(|wish| own(wish)).filter_map(|wish| topic(pipeline, wish, world)).collect()
 }
 
+/// What the topics that a wish's records come from are like; none while one of them is unknown.
+fn sources(wish: &Wish, world: &World) -> Option<Vec<Source>> {
+    wish.sources().into_iter().map(|name| world.topics.get(name)?.source).collect()
+}
+
+/// `max.message.bytes` that a wish needs; none while that is unknown.
+pub fn max_bytes(wish: &Wish, world: &World) -> Option<i64> {
+    let greatest = sources(wish, world)?.iter().map(|source| source.max_bytes).max()?;
+    Some(greatest.saturating_add(HEADERS))
+}
+
 fn topic(pipeline: &EventPipeline, wish: &Wish, world: &World) -> Option<KafkaTopic> {
-    let known = |name: &str| world.topics.get(name).and_then(|view| view.source);
-    let sources: Vec<Source> = wish.sources().into_iter().map(known).collect::<Option<_>>()?;
+    let sources = sources(wish, world)?;
     let greatest = |of: fn(&Source) -> i64| sources.iter().map(of).max();
     let standing = world.holders.get(&wish.topic).and_then(super::holders::Holder::partitions).unwrap_or(0);
     let (partitions, retention) = match &wish.purpose {
@@ -138,7 +148,7 @@ fn topic(pipeline: &EventPipeline, wish: &Wish, world: &World) -> Option<KafkaTo
         }
     };
     let mut config: BTreeMap<String, Value> = [
-        ("max.message.bytes", greatest(|source| source.max_bytes)?.saturating_add(HEADERS)),
+        ("max.message.bytes", max_bytes(wish, world)?),
         ("min.insync.replicas", greatest(|source| i64::from(source.min_in_sync))?),
         ("retention.ms", retention),
     ]

@@ -19,8 +19,8 @@ use crate::{
 /// How a reconciliation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything is applied.
-    Applied,
+    /// Everything is applied; what a person should know all the same.
+    Applied(Vec<String>),
     /// Nothing was applied, and nothing will be until somebody changes something.
     Refused(Refusal),
     /// Nothing was applied yet.
@@ -150,13 +150,15 @@ fn drafts(pipeline: &EventPipeline, outcome: &Outcome, views: &[View]) -> Vec<Dr
     let (reason, message, state) = match outcome {
         Outcome::Refused(refusal) => (refusal.reason.clone(), refusal.message.clone(), STALLED),
         Outcome::Waiting(refusal) => (refusal.reason.clone(), refusal.message.clone(), RECONCILING),
-        Outcome::Applied => {
+        Outcome::Applied(caveats) => {
             let unsettled: Vec<&View> = views.iter().filter(|view| !view.settled).collect();
             if unsettled.is_empty() {
                 let (reason, message) = if pipeline.spec.suspend() {
                     ("Suspended", "every processor is stopped, because spec.suspend is true".to_owned())
                 } else {
-                    ("Running", format!("{} processors run as the spec says", views.len()))
+                    let mut sentences = vec![format!("{} processors run as the spec says", views.len())];
+                    sentences.extend(caveats.iter().cloned());
+                    ("Running", sentences.join("; "))
                 };
                 return vec![Draft::yes(READY, reason, message)];
             }
@@ -184,7 +186,7 @@ fn in_words(view: &View) -> String {
 /// Whether the groups have the members that their pods should be. Nothing is said while pods come and go.
 fn healthy(pipeline: &EventPipeline, outcome: &Outcome, views: &[View]) -> Option<Draft> {
     let settled = views.iter().all(|view| view.settled);
-    if *outcome != Outcome::Applied || !settled || pipeline.spec.suspend() {
+    if !matches!(outcome, Outcome::Applied(_)) || !settled || pipeline.spec.suspend() {
         return None;
     }
     let consuming = || views.iter().filter(|view| view.line.group.is_some() && is_ready(view));

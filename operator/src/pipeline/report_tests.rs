@@ -55,7 +55,7 @@ fn conditions(status: &EventPipelineStatus) -> Vec<String> {
 
 #[test]
 fn a_pipeline_that_runs_is_ready_and_healthy_in_one_line() {
-    let status = report(&Outcome::Applied, &views(reading(Some(7), 1)));
+    let status = report(&Outcome::Applied(vec![]), &views(reading(Some(7), 1)));
     assert_eq!(conditions(&status), ["Ready=True:Running", "Healthy=True:MembersPresent"]);
     assert_eq!(
         status.summary,
@@ -65,9 +65,17 @@ fn a_pipeline_that_runs_is_ready_and_healthy_in_one_line() {
 }
 
 #[test]
+fn what_runs_and_could_be_better_is_ready_and_says_so() {
+    let caveat = Outcome::Applied(vec!["dead-letter topic dlq is small".to_owned()]);
+    let status = report(&caveat, &views(reading(Some(7), 1)));
+    assert_eq!(conditions(&status)[0], "Ready=True:Running");
+    assert_eq!(status.conditions[0].message, "2 processors run as the spec says; dead-letter topic dlq is small");
+}
+
+#[test]
 fn unknown_lag_is_absent_not_zero() {
     for unknown in [None, reading(None, 1)] {
-        let status = report(&Outcome::Applied, &views(unknown));
+        let status = report(&Outcome::Applied(vec![]), &views(unknown));
         assert_eq!(status.summary.as_ref().unwrap().lag_records, None);
         assert!(!serde_json::to_string(&status).unwrap().contains("lagRecords"));
     }
@@ -77,7 +85,7 @@ fn unknown_lag_is_absent_not_zero() {
 fn pods_that_are_on_their_way_are_counted_in_the_message() {
     let mut views = views(reading(Some(0), 1));
     views[1] = view(&processor(1), Some(&deployment(2, 1)), Some("2"), None, None);
-    let status = report(&Outcome::Applied, &views);
+    let status = report(&Outcome::Applied(vec![]), &views);
     assert_eq!(conditions(&status), ["Ready=False:RollingOut", "Reconciling=True:RollingOut"]);
     assert_eq!(status.conditions[0].message, "ledger has 1 of 2 pods ready");
     assert_eq!(status.summary.unwrap().ready, "1/2");
@@ -100,7 +108,7 @@ fn kubernetes_giving_up_is_told_in_its_words_with_where_to_look() {
     ]);
     let mut views = views(None);
     views[1] = view(&processor(1), Some(&stuck), Some("2"), None, None);
-    let status = report(&Outcome::Applied, &views);
+    let status = report(&Outcome::Applied(vec![]), &views);
     assert_eq!(conditions(&status)[0], "Ready=False:NotProgressing");
     let message = &status.conditions[0].message;
     assert!(
@@ -119,7 +127,7 @@ fn a_refusal_stalls_and_the_running_pods_are_still_shown() {
 
 #[test]
 fn ready_pods_in_an_empty_group_are_not_healthy() {
-    let status = report(&Outcome::Applied, &views(reading(Some(9), 0)));
+    let status = report(&Outcome::Applied(vec![]), &views(reading(Some(9), 0)));
     assert_eq!(conditions(&status), ["Ready=True:Running", "Healthy=False:GroupEmpty"]);
 }
 
@@ -129,7 +137,7 @@ fn suspended_is_what_the_spec_says_and_so_ready() {
     pipeline.spec.suspend = Some(true);
     let views = [view(&processor(1), Some(&deployment(0, 0)), None, None, Some(4))];
     let now = Timestamp::from_second(1).unwrap();
-    let status = status(&pipeline, &EventPipelineStatus::default(), &Outcome::Applied, &views, None, now);
+    let status = status(&pipeline, &EventPipelineStatus::default(), &Outcome::Applied(vec![]), &views, None, now);
     assert_eq!(conditions(&status), ["Ready=True:Suspended"]);
     assert_eq!(status.summary.unwrap().ready, "0/1");
     assert_eq!(status.processors[0].replicas_before_suspend, Some(4));
@@ -159,7 +167,7 @@ fn what_waits_is_added_up_and_a_shared_dead_letter_topic_counts_once() {
             .map(|(processor, reading)| view(processor, None, None, reading, None))
             .collect();
         let now = Timestamp::from_second(1).unwrap();
-        status(&pipeline, &EventPipelineStatus::default(), &Outcome::Applied, &lines, None, now)
+        status(&pipeline, &EventPipelineStatus::default(), &Outcome::Applied(vec![]), &lines, None, now)
     };
     let known = report([read(Some(3), Some(5)), read(Some(4), Some(5)), read(Some(9), Some(2))]);
     let summary = known.summary.unwrap();
@@ -174,7 +182,7 @@ fn what_waits_is_added_up_and_a_shared_dead_letter_topic_counts_once() {
 
 #[test]
 fn where_nothing_is_tried_again_nothing_is_said_of_it() {
-    let status = report(&Outcome::Applied, &views(reading(Some(7), 1)));
+    let status = report(&Outcome::Applied(vec![]), &views(reading(Some(7), 1)));
     let text = serde_json::to_string(&status).unwrap();
     assert!(!text.contains("retryDepth") && !text.contains("deadLetters"), "{text}");
 }

@@ -2,8 +2,14 @@
 
 use tidegate_runtime::outbox::AppendError;
 
-/// Constraints that two writers of one wallet or one key run into.
-const CONTESTED: [&str; 3] = ["wallet_events_stream_version", "wallet_state_wallet_id", "idempotency_keys_key"];
+/// Constraints that two writers of one wallet or one key run into, or two who apply one event.
+const CONTESTED: [&str; 5] = [
+    "wallet_events_stream_version",
+    "wallet_state_wallet_id",
+    "idempotency_keys_key",
+    "ledger_entries_line",
+    "wallet_read_model_wallet_id",
+];
 
 /// Why the tables could not be read or written.
 #[derive(Debug, thiserror::Error)]

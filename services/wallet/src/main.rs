@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     commands::{Committer, CommitterMetrics, Surroundings},
-    projections::{Ledger, ReadModel},
+    projections::{Ledger, ReadModel, Rebuild},
     reconcile::ReconciliationGauges,
 };
 
@@ -41,10 +41,12 @@ async fn start(app: App) -> Result<(), StartError> {
             Served::default()
         }
         WalletRole::LedgerProjector => {
+            catch_up::<Ledger>(&app, &pool).await?;
             app.project(pool, Ledger)?;
             Served::default()
         }
         WalletRole::ReadModelProjector => {
+            catch_up::<ReadModel>(&app, &pool).await?;
             app.project(pool, ReadModel)?;
             Served::default()
         }
@@ -94,6 +96,16 @@ fn commands(app: &App, settings: &WalletSettings, pool: PgPool) -> Result<Served
         Ok(())
     });
     Ok(http::routes(http::Api { committer, pool, topic, relay, new_id: Uuid::now_v7 }).into())
+}
+
+/// Before its group has an offset, a projection is made from the event store; it reads the topic from there on.
+async fn catch_up<P: Rebuild>(app: &App, pool: &PgPool) -> Result<(), StartError> {
+    let Some(consumes) = &app.settings().consumes else { return Ok(()) };
+    // Whatever was done when the process is told to stop is kept.
+    match app.shutdown().or(projections::catch_up::<P>(pool, &consumes.group)).await {
+        Some(caught_up) => Ok(caught_up?),
+        None => Ok(()),
+    }
 }
 
 /// The time, of which no more than the milliseconds is ever stored or shown.

@@ -3,6 +3,7 @@
 
 mod ledger;
 mod read_model;
+mod rebuild;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use sqlx::{PgConnection, postgres::PgTransaction};
 use tidegate_contracts::{Envelope, Unreadable, wallet::WalletEvent};
 use tidegate_runtime::consumer::{HandlerError, Projection, Record};
 
+pub use rebuild::{Rebuild, catch_up};
 pub use stream::Gap;
 
 use crate::error::{Again, StoreError};

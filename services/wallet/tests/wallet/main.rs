@@ -8,6 +8,7 @@ mod chain;
 mod crashes;
 mod holds;
 mod path;
+mod rebuild;
 mod reconciliation;
 mod time;
 mod world;

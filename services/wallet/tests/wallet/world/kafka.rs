@@ -54,6 +54,15 @@ pub(super) async fn delete_topic(environment: &Environment, name: &str) {
     assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
 }
 
+/// Removes every record, as retention does with old ones.
+pub(super) async fn empty(environment: &Environment, name: &str) {
+    let mut ends = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        ends.add_partition_offset(name, partition, Offset::End).unwrap();
+    }
+    admin(environment).delete_records(&ends, &options()).await.unwrap();
+}
+
 pub(super) async fn read(environment: &Environment, name: &str, records: usize) -> Vec<Record> {
     let (environment, name) = (environment.clone(), name.to_owned());
     tokio::task::spawn_blocking(move || read_blocking(&environment, &name, records)).await.unwrap()

@@ -175,6 +175,11 @@ impl World {
         kafka::read(&self.environment, &self.name, records).await
     }
 
+    /// Removes every record of the topic, as retention does with old ones.
+    pub async fn empty_topic(&self) {
+        kafka::empty(&self.environment, &self.name).await;
+    }
+
     /// Waits until both projections have applied what commands have written.
     pub async fn until_caught_up(&self) {
         eventually("the projections have caught up", async || {

@@ -41,6 +41,23 @@ impl Stored {
         }
     }
 
+    /// The event as it would be stored.
+    #[cfg(test)]
+    pub fn of(envelope: &tidegate_contracts::Envelope<tidegate_contracts::wallet::WalletEvent>, hash: &Hash) -> Self {
+        use tidegate_contracts::Event;
+        Self {
+            version: envelope.aggregate_version,
+            event_id: envelope.event_id,
+            event_type: envelope.event.event_type().to_owned(),
+            occurred_at: envelope.timestamp.as_millisecond(),
+            correlation_id: envelope.correlation_id,
+            causation_id: envelope.causation_id,
+            transaction_id: envelope.event.transaction_id(),
+            data: envelope.event.to_data(),
+            hash: Some(hash.to_vec()),
+        }
+    }
+
     fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             version: row.try_get("version")?,

@@ -5,6 +5,8 @@ mod chain;
 mod committer;
 mod forget;
 mod metrics;
+#[cfg(test)]
+mod model;
 mod plan;
 mod store;
 

@@ -68,9 +68,19 @@ impl From<ProjectionError> for HandlerError {
             // What is missing may come; nothing behind it is applied before.
             ProjectionError::Gap(_) => Self::retry(error),
             ProjectionError::Store(store) if store.again() != Again::Never => Self::transient(error),
-            ProjectionError::Store(_) | ProjectionError::Unreadable { .. } => Self::poison(error),
+            // The events can be read; the tables refused them this time.
+            ProjectionError::Store(_) => Self::retry(error),
+            ProjectionError::Unreadable { .. } => Self::poison(error),
         }
     }
+}
+
+/// What the ledger adds to which account for an event: the wallet's line and the counter-account's.
+#[cfg(test)]
+pub fn booked(event: &Envelope<WalletEvent>) -> Option<[(String, i64); 2]> {
+    let booking = ledger::booking(event)?;
+    let counter = booking.counter.account(booking.balance.currency().code());
+    Some([(event.aggregate_id.clone(), booking.amount), (counter, -booking.amount)])
 }
 
 /// Books the events in the ledger.

@@ -96,19 +96,18 @@ pub async fn complete(connection: &mut PgConnection, wallet: &str) -> Result<Has
     Ok(head)
 }
 
-/// Gives hashes to the events that a build from before the chain wrote, some wallets at a time, and ends once all have them.
+/// Gives hashes to the events that a build from before the chain wrote, some wallets at a time, in the order of their ids, and ends
+/// once it has been through all of them. A wallet that such a build writes later is completed at its next event.
 pub async fn chain_old_events(pool: PgPool, shutdown: Shutdown) {
     let mut wallets = 0;
+    let mut after = String::new();
     loop {
-        let pause = match shutdown.or(complete_some(&pool)).await {
+        let pause = match shutdown.or(complete_some(&pool, &after)).await {
             None => return,
-            Some(Ok(0)) if wallets == 0 => return,
-            Some(Ok(0)) => {
-                tracing::info!(wallets, "events from before the hash chain have their hashes");
-                return;
-            }
-            Some(Ok(some)) => {
-                wallets += some;
+            Some(Ok(completed)) => {
+                let Some(last) = completed.last() else { break };
+                wallets += completed.len();
+                after.clone_from(last);
                 Duration::ZERO
             }
             Some(Err(error)) => {
@@ -120,17 +119,23 @@ pub async fn chain_old_events(pool: PgPool, shutdown: Shutdown) {
             return;
         }
     }
+    if wallets > 0 {
+        tracing::info!(wallets, "events from before the hash chain have their hashes");
+    }
 }
 
-async fn complete_some(pool: &PgPool) -> Result<usize, StoreError> {
+/// Completes the next wallets; which.
+async fn complete_some(pool: &PgPool, after: &str) -> Result<Vec<String>, StoreError> {
     let on = "looking for events without hashes";
     let mut transaction = pool.begin().await.map_err(StoreError::on(on))?;
-    let wallets: Vec<String> =
-        sqlx::query_scalar("SELECT wallet_id FROM wallet_state WHERE chained <> version ORDER BY wallet_id LIMIT $1")
-            .bind(WALLETS)
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(StoreError::on(on))?;
+    let wallets: Vec<String> = sqlx::query_scalar(
+        "SELECT wallet_id FROM wallet_state WHERE wallet_id > $1 AND chained <> version ORDER BY wallet_id LIMIT $2",
+    )
+    .bind(after)
+    .bind(WALLETS)
+    .fetch_all(&mut *transaction)
+    .await
+    .map_err(StoreError::on(on))?;
     let mut locks: Vec<i64> = wallets.iter().map(|wallet| lock_of("wallet", wallet)).collect();
     locks.sort_unstable();
     store::lock(&mut transaction, &locks).await?;
@@ -138,5 +143,5 @@ async fn complete_some(pool: &PgPool) -> Result<usize, StoreError> {
         complete(&mut transaction, wallet).await?;
     }
     transaction.commit().await.map_err(StoreError::on(on))?;
-    Ok(wallets.len())
+    Ok(wallets)
 }

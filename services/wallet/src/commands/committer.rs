@@ -288,7 +288,7 @@ async fn load(
 }
 
 /// The events of the plan as they are stored and published, each with its wallet.
-fn envelopes(requests: &[Request], plan: &Plan) -> Vec<(WalletId, Envelope<WalletEvent>)> {
+pub(super) fn envelopes(requests: &[Request], plan: &Plan) -> Vec<(WalletId, Envelope<WalletEvent>)> {
     let envelope = |planned: &Planned| {
         let after = &planned.decided.after;
         let envelope = Envelope {

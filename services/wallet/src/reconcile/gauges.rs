@@ -114,3 +114,50 @@ impl ReconciliationGauges {
         self.failures.inc();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::reconcile::report::{Chains, CurrencySums, Wallets};
+
+    #[test]
+    fn what_a_report_says_is_shown_and_before_it_nothing_is() {
+        let metrics = Metrics::default();
+        let gauges = ReconciliationGauges::new(&metrics);
+        assert!(!metrics.render().contains("differing_wallets{}"), "nobody has looked yet");
+
+        let sums = |amount: &str| amount.to_owned();
+        let currency = CurrencySums {
+            currency: "EUR".into(),
+            wallets: 2,
+            events: sums("9.50"),
+            balances: sums("9.50"),
+            held: sums("1.25"),
+            read_model: sums("9.50"),
+            events_in_read_model: sums("9.50"),
+            ledger: sums("9.50"),
+            events_in_ledger: sums("9.50"),
+            external: sums("-9.50"),
+            transit: sums("0.00"),
+            credits: sums("19.50"),
+            debits: sums("19.50"),
+        };
+        let wallets = Wallets { differing: 3, ledger_behind_events: 7, ..Wallets::default() };
+        let chains = Chains { broken: 1, ..Chains::default() };
+        let at = "2026-11-21T10:15:30.500Z".to_owned();
+        gauges.show(&Report::of(at, Duration::from_millis(250), vec![currency], wallets, chains));
+        let shown = metrics.render();
+        for line in [
+            "tidegate_wallet_reconciliation_differing_wallets{} 3",
+            "tidegate_wallet_reconciliation_broken_chains{} 1",
+            "tidegate_wallet_reconciliation_behind_events{projection=\"ledger\"} 7",
+            "tidegate_wallet_reconciliation_sum{currency=\"EUR\",of=\"external\"} -9.5",
+            "tidegate_wallet_reconciliation_timestamp_seconds{} 1795256130.5",
+            "tidegate_wallet_reconciliation_seconds{} 0.25",
+        ] {
+            assert!(shown.contains(line), "{line} is not in\n{shown}");
+        }
+    }
+}

@@ -11,4 +11,5 @@ mod path;
 mod rebuild;
 mod reconciliation;
 mod time;
+mod upgrade;
 mod world;

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     app::chain,
     backoff::{Backoff, random},
+    crash_point,
 };
 
 /// How long Kafka may take to answer where a partition begins and ends, and to move a position.
@@ -246,6 +247,7 @@ impl<'a, W> Partition<'a, W> {
     pub(super) fn settle(&self, book: &mut Book, job: Job, tried: Tried) {
         let failed = match tried {
             Ok(()) => {
+                crash_point!("consumer::settled");
                 book.succeed(&job);
                 self.count(|metrics| {
                     metrics.handled.inc();

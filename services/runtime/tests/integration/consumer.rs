@@ -192,7 +192,7 @@ impl Member {
 }
 
 /// `key-i` and `i`, over that many keys.
-fn numbered(from: u32, to: u32, keys: u32) -> impl Iterator<Item = (String, String)> {
+pub fn numbered(from: u32, to: u32, keys: u32) -> impl Iterator<Item = (String, String)> {
     (from..to).map(move |number| (format!("key-{}", number % keys), number.to_string()))
 }
 

@@ -5,6 +5,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use crate::support::eventually;
+
 /// A process that plays a part. Killed, not asked, when it is dropped.
 pub struct Process {
     child: Child,
@@ -26,6 +28,15 @@ impl Process {
     /// As a crash ends it: without a last word.
     pub fn kill(mut self) {
         self.end();
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(mut self) {
+        eventually("the process ends", || {
+            let ended = self.child.try_wait().unwrap().is_some();
+            async move { ended }
+        })
+        .await;
     }
 
     /// Stops it where it is; it does not notice.

@@ -288,10 +288,10 @@ impl Book {
     }
 
     /// A record is open, and takes its turn in its lane.
-    pub(super) fn enter(&mut self, record: Record) {
+    pub(super) fn enter(&mut self, record: Record) -> LaneId {
         self.open.insert(record.offset);
         let id = self.lane(self.name(record.offset, record.key.as_deref()));
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(lane) = self.lanes.get_mut(&id) else { return id };
         if lane.holds() {
             self.park(record, 0, id);
         } else {
@@ -299,6 +299,7 @@ impl Book {
             lane.waiting.push_back(record);
             self.schedule(id);
         }
+        id
     }
 
     /// A free record is open until it is [closed](Book::close), outside of any lane.
@@ -331,22 +332,40 @@ impl Book {
             return None;
         }
         while let Some(id) = self.ready.pop_front() {
-            let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            lane.status = Status::Idle;
-            let Some(job) = lane.take(id) else { continue };
-            lane.status = Status::Running;
-            lane.running = Some((job.place, job.record.offset));
-            if job.place == Place::Source && job.attempts == 0 && job.away == 0 {
-                self.waiting_bytes = self.waiting_bytes.saturating_sub(job.record.bytes());
+            // One that ran by its own name meanwhile is still listed here.
+            if self.lanes.get(&id).is_some_and(|lane| lane.status == Status::Ready)
+                && let Some(job) = self.run(id)
+            {
+                return Some(job);
             }
-            return Some(job);
         }
         None
+    }
+
+    /// The record of the source partition that may run now in that lane.
+    pub(super) fn next_in(&mut self, id: LaneId, now: Instant) -> Option<Job> {
+        let lane = self.lanes.get(&id).filter(|lane| !lane.holds() && !self.stopped)?;
+        match lane.status {
+            Status::Due(due) if due <= now => {
+                self.due.remove(&(due, id));
+            }
+            Status::Ready => {}
+            Status::Idle | Status::Due(_) | Status::Running => return None,
+        }
+        self.run(id)
     }
 
     /// When there may be a next job; none: when something else happens.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
+    }
+
+    /// When there may be one in that lane.
+    pub(super) fn next_due_in(&self, id: LaneId) -> Option<Instant> {
+        match self.lanes.get(&id)?.status {
+            Status::Due(due) => Some(due),
+            Status::Idle | Status::Ready | Status::Running => None,
+        }
     }
 
     /// The job is done.
@@ -558,8 +577,13 @@ impl Book {
         self.encoded = None;
     }
 
-    /// The retry partition was read to its end for the first time. Returns how many records are missing that were unfinished.
-    pub(super) fn heard_all(&mut self) -> usize {
+    /// The retry partition was read for the first time, to its end, which is there. Returns how many records are missing that were
+    /// unfinished.
+    pub(super) fn heard_all(&mut self, end: i64) -> usize {
+        if end > self.retry_end {
+            self.retry_end = end;
+            self.encoded = None;
+        }
         let held: HashSet<i64> = self
             .lanes
             .values()
@@ -634,6 +658,18 @@ impl Book {
     }
 
     // Inside.
+
+    fn run(&mut self, id: LaneId) -> Option<Job> {
+        let lane = self.lanes.get_mut(&id)?;
+        lane.status = Status::Idle;
+        let job = lane.take(id)?;
+        lane.status = Status::Running;
+        lane.running = Some((job.place, job.record.offset));
+        if job.place == Place::Source && job.attempts == 0 && job.away == 0 {
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(job.record.bytes());
+        }
+        Some(job)
+    }
 
     fn state(&self, done: &Done) -> RetryState {
         let unfinished = self.unfinished.iter().filter(|(at, _)| !done.contains(&(Place::Parked { at: **at }, **at)));

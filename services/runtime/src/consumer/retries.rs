@@ -11,7 +11,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions},
     config::RDKafkaLogLevel,
     consumer::{CommitMode, Consumer, ConsumerContext, StreamConsumer, stream_consumer::StreamPartitionQueue},
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 use tidegate_settings::binding::KafkaConnection;
 
@@ -31,7 +31,10 @@ impl ClientContext for RetryContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        kafka::log_error(&error, reason);
+        // The end of a partition is asked for, and no trouble.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            kafka::log_error(&error, reason);
+        }
     }
 }
 

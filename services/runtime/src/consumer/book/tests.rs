@@ -290,7 +290,7 @@ impl World {
         while self.read < self.log.len() {
             self.read_one();
         }
-        assert_eq!(self.book.heard_all(), 0, "something is missing in the retry partition");
+        assert_eq!(self.book.heard_all(self.log.len() as i64), 0, "something is missing in the retry partition");
     }
 
     fn decide(&mut self, which: usize, redrive: bool) {

@@ -12,7 +12,7 @@ use crate::{
     backoff::Backoff,
     consumer::{
         HandlerError, Record,
-        book::{Admitted, Book, Commit, Done, Job, Place},
+        book::{Admitted, Book, Commit, Done, Job, LaneId, Place},
         retries::RetryQueue,
         work::{Applied, Batches},
     },
@@ -153,7 +153,7 @@ impl<W: Batches> Work<'_, W> {
                     let offset = record.offset;
                     let lane = self.book.begin(offset, record.key.as_deref());
                     self.partition.settle(&mut self.book, Job::new(record, lane), Err(failed));
-                    self.until_closed(offset).await?;
+                    self.until_closed(offset, lane).await?;
                 }
                 Ok(())
             }
@@ -165,8 +165,8 @@ impl<W: Batches> Work<'_, W> {
         // All are open, so that the offset stays before those whose turn is still to come.
         for record in records {
             let offset = record.offset;
-            self.book.enter(record);
-            self.until_closed(offset).await?;
+            let lane = self.book.enter(record);
+            self.until_closed(offset, lane).await?;
             if self.book.is_stopped() {
                 break;
             }
@@ -174,28 +174,23 @@ impl<W: Batches> Work<'_, W> {
         Ok(())
     }
 
-    async fn until_closed(&mut self, offset: i64) -> Result<(), Leave> {
+    /// Tries the record until it is finished. Nothing else runs meanwhile, parked ones neither: one of this batch, parked and finished
+    /// before the offset is behind it, would come again after a crash.
+    async fn until_closed(&mut self, offset: i64, lane: LaneId) -> Result<(), Leave> {
         while self.book.is_open(offset) && !self.book.is_stopped() {
             self.write().await?;
-            self.next_alone(offset).await?;
+            if let Some(job) = self.book.next_in(lane, Instant::now()) {
+                self.alone(job).await?;
+            } else if self.book.is_open(offset) {
+                let due = self.book.next_due_in(lane);
+                tokio::select! {
+                    biased;
+                    () = self.partition.assigned.draining.cancelled() => return Err(Leave::Draining),
+                    () = until(due) => {}
+                }
+            }
         }
         Ok(())
-    }
-
-    /// Runs the next job that may, as long as that record is open; waits for it if it is not its time.
-    async fn next_alone(&mut self, offset: i64) -> Result<(), Leave> {
-        if !self.book.is_open(offset) {
-            return Ok(());
-        }
-        if let Some(job) = self.book.next(Instant::now()) {
-            return self.alone(job).await;
-        }
-        let due = self.book.next_due();
-        tokio::select! {
-            biased;
-            () = self.partition.assigned.draining.cancelled() => Err(Leave::Draining),
-            () = until(due) => Ok(()),
-        }
     }
 
     /// Parked records whose time has come: together if that works.

@@ -189,7 +189,8 @@ async fn hear<W>(
     let mut book = book(&state);
     let queue =
         retries.open(retry_topic, *number, state.low().max(oldest)).map_err(on("opening the retry partition"))?;
-    {
+    // Where nothing can be unheard there is no end to wait for.
+    if state.low() < newest {
         let mut words = words(Some(&queue));
         while let Some(word) = words.next().await {
             if !partition.hear(&mut book, word) {
@@ -197,7 +198,7 @@ async fn hear<W>(
             }
         }
     }
-    let missing = book.heard_all();
+    let missing = book.heard_all(newest);
     if missing > 0 {
         tracing::error!(%topic, partition = number, %retry_topic, missing, "parked records were removed before they were handled");
         partition.shared.metrics.lost(topic, missing as u64);

@@ -29,8 +29,8 @@ impl Brokers {
     }
 
     /// Waits until it is another than [`Brokers::now`] returned last; for ever if it never changes.
-    pub async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
+    pub async fn changed(&self) {
+        if self.0.clone().changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }

@@ -8,10 +8,13 @@
 mod append;
 mod lease;
 mod position;
+mod progress;
 mod publisher;
 mod relay;
 mod rows;
+mod shard;
 mod stats;
+mod wake;
 
 pub use append::{AppendError, CHANNEL, OutboxEvent, SHARDS, append, shard_of};
 pub use relay::{Relay, RelayConfig, RelayError};

@@ -4,13 +4,14 @@ use serde_json::json;
 use sqlx::PgConnection;
 use tidegate_contracts::{Envelope, Event, headers, partition};
 
+use super::wake;
 use crate::kafka::MAX_RECORD_BYTES;
 
 /// Publishers of an outbox: events of one key are always of one shard. The topic at which positions are kept must have as many
 /// partitions. A change of it is a migration, which moves rows.
 pub const SHARDS: u16 = 3;
 
-/// The channel that tells of new rows (LISTEN/NOTIFY).
+/// The channel that tells sleeping owners of new rows (LISTEN/NOTIFY); its payload names their shards.
 pub const CHANNEL: &str = "tidegate_outbox";
 
 /// A record that is to be published.
@@ -70,7 +71,7 @@ pub fn shard_of(key: &[u8]) -> i16 {
     partition::of_key(key, u32::from(SHARDS)) as i16
 }
 
-/// Puts the events into the outbox, in this order, in the caller's transaction; the relay is told when that commits.
+/// Puts the events into the outbox, in this order, in the caller's transaction; when that commits, the relay is told if it sleeps.
 ///
 /// Pass `&mut *transaction`. One statement, whatever the number of events; nothing for none.
 pub async fn append(connection: &mut PgConnection, events: &[OutboxEvent]) -> Result<(), AppendError> {
@@ -88,7 +89,10 @@ pub async fn append(connection: &mut PgConnection, events: &[OutboxEvent]) -> Re
              WITH ORDINALITY AS new (shard, topic, key, headers, payload, nth)
            ORDER BY nth
          )
-         SELECT pg_notify($6, '')",
+         SELECT pg_notify($6, string_agg(shard::text, ','))
+         FROM (SELECT DISTINCT shard FROM unnest($1::smallint[]) AS appended (shard)) AS shards
+         WHERE NOT pg_try_advisory_xact_lock_shared($7, shard)
+         HAVING count(*) > 0",
     )
     .bind(events.iter().map(|event| shard_of(&event.key)).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.topic.as_str()).collect::<Vec<_>>())
@@ -96,6 +100,7 @@ pub async fn append(connection: &mut PgConnection, events: &[OutboxEvent]) -> Re
     .bind(events.iter().map(|event| json!(event.headers)).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.payload.as_slice()).collect::<Vec<_>>())
     .bind(CHANNEL)
+    .bind(wake::LOCKS)
     .execute(connection)
     .await?;
     Ok(())

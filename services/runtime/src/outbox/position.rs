@@ -1,4 +1,4 @@
-//! How far a shard is published, as it is kept in Kafka: the offset that group `kafka-publisher` commits for (topic, shard), in the same
+//! How far a shard is published, as it is kept in Kafka: the offset that the outbox's group commits for (topic, shard), in the same
 //! transaction as the events. Pure.
 //!
 //! The offset counts the shard's published events. Its metadata names the last batch by its first and last row, because that is all
@@ -64,6 +64,9 @@ impl fmt::Display for Batch {
 }
 
 impl RowKey {
+    /// Before every row.
+    pub(super) const FIRST: Self = Self { transaction_id: 0, id: i64::MIN };
+
     fn parse(text: &str) -> Option<Self> {
         let (transaction_id, id) = text.split_once(':')?;
         Some(Self { transaction_id: transaction_id.parse().ok()?, id: id.parse().ok()? })

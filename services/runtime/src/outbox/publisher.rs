@@ -1,8 +1,11 @@
-//! The Kafka side of a shard: a fenced transactional producer, and the shard's position, which it commits with the events.
+//! The Kafka side of a shard: fenced transactional producers, and the shard's position, which they commit with the events.
+//!
+//! Two producers take turns, since brokers go on writing the end of a transaction after they have answered that it is committed, and
+//! refuse the next one of the same producer meanwhile; librdkafka asks again after 20 ms. The other producer need not wait. It begins
+//! when the transaction before it is committed, never earlier, so order is as with one.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
-use futures::future::join_all;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
@@ -21,10 +24,15 @@ use super::{
     position::{Batch, NotAPosition, Position},
     rows::Row,
 };
-use crate::kafka::{self, Logged};
+use crate::{
+    crash_point,
+    kafka::{self, Logged},
+};
 
 /// How long Kafka may take for one step.
 const ANSWER: Duration = Duration::from_secs(15);
+/// What the transactional ids of a shard's producers end with.
+const TURNS: [&str; 2] = ["", ".b"];
 
 /// What went wrong while publishing. Nothing of the batch is visible then, or all of it is and the next owner finds out.
 #[derive(Debug, thiserror::Error)]
@@ -43,13 +51,22 @@ fn on(doing: &'static str) -> impl Fn(KafkaError) -> PublishError {
     move |source| PublishError::Kafka { doing, source }
 }
 
-/// A shard's producer. Whoever opens a later one fences it.
+/// A shard's producers. Whoever opens later ones fences them.
 pub(super) struct Publisher {
-    /// None only while this is dropped.
-    producer: Option<FutureProducer<Logged>>,
+    producers: Vec<FutureProducer<Logged>>,
+    turn: usize,
     group: Arc<ConsumerGroupMetadata>,
     position_topic: String,
     shard: i16,
+}
+
+/// How far a shard is, as its former owners left it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Found {
+    /// Under the outbox's own group.
+    pub(super) position: Option<Position>,
+    /// Under the group that all outboxes shared once.
+    pub(super) shared: Option<Position>,
 }
 
 impl Publisher {
@@ -58,97 +75,160 @@ impl Publisher {
         config: &RelayConfig,
         connection: &KafkaConnection,
         shard: i16,
-    ) -> Result<(Self, Option<Position>), PublishError> {
-        let transactional_id = format!("{}.{shard}", config.transactional_id_prefix);
-        let mut producing = kafka::producer(connection, &config.client_id);
-        producing
-            .set("transactional.id", transactional_id)
-            // What a crashed owner leaves open is ended by the next one, or by the broker after this long; readers wait for it.
-            .set("transaction.timeout.ms", "10000")
-            .set("message.timeout.ms", "9000")
-            .set("linger.ms", "1");
-        let mut reading = kafka::client(connection, &config.client_id);
-        reading
-            .set("group.id", &config.group)
-            .set("enable.auto.commit", "false")
-            // Offsets of a transaction whose outcome is still being written are waited for.
-            .set("isolation.level", "read_committed");
-        let position_topic = config.position_topic.clone();
+    ) -> Result<(Self, Found), PublishError> {
+        let producers = TURNS.map(|turn| {
+            let mut producing = kafka::producer(connection, &config.client_id);
+            producing
+                .set("transactional.id", format!("{}.{shard}{turn}", config.transactional_id_prefix))
+                // What a crashed owner leaves open is ended by the next one, or by the broker after this long; readers wait for it.
+                .set("transaction.timeout.ms", "10000")
+                .set("message.timeout.ms", "9000")
+                // A batch is handed over whole.
+                .set("linger.ms", "0")
+                .set("retry.backoff.ms", "20");
+            spawn_blocking(move || {
+                let producer: FutureProducer<Logged> =
+                    producing.create_with_context(Logged).map_err(on("configuring the producer"))?;
+                producer.init_transactions(ANSWER).map_err(on("fencing the previous owner"))?;
+                Ok::<_, PublishError>(producer)
+            })
+        });
+        let mut fenced = Vec::with_capacity(TURNS.len());
+        for producer in producers {
+            fenced.push(producer.await??);
+        }
+        // Only now: a former owner can move the position no more.
+        let (config, connection) = (config.clone(), connection.clone());
         spawn_blocking(move || {
-            let producer: FutureProducer<Logged> =
-                producing.create_with_context(Logged).map_err(on("configuring the producer"))?;
-            producer.init_transactions(ANSWER).map_err(on("fencing the previous owner"))?;
-            let reader: BaseConsumer<Logged> =
-                reading.create_with_context(Logged).map_err(on("configuring the reader of positions"))?;
+            let reader = reader(&config, &connection, &config.group)?;
             // Brokers take no offset for a partition that is not there.
             let metadata = reader
-                .fetch_metadata(Some(&position_topic), ANSWER)
+                .fetch_metadata(Some(&config.position_topic), ANSWER)
                 .map_err(on("looking for the topic of positions"))?;
             let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
             if partitions < usize::from(SHARDS) {
-                return Err(PublishError::FewPartitions { topic: position_topic, partitions });
+                return Err(PublishError::FewPartitions { topic: config.position_topic, partitions });
             }
-            let mut asked = TopicPartitionList::new();
-            asked.add_partition(&position_topic, i32::from(shard));
-            let answered = reader.committed_offsets(asked, ANSWER).map_err(on("reading the shard's position"))?;
-            let position = match answered.find_partition(&position_topic, i32::from(shard)) {
-                Some(element) => match element.offset() {
-                    Offset::Offset(published) => Some(Position { published, batch: Batch::parse(element.metadata())? }),
-                    _ => None,
-                },
+            let position = position(&reader, &config.position_topic, shard)?;
+            let shared = match &config.shared_group {
+                Some(group) => shared(&config, &connection, group, shard)?,
                 None => None,
             };
             let group = reader.group_metadata().ok_or(PublishError::Kafka {
                 doing: "naming the group of positions",
                 source: KafkaError::Global(RDKafkaErrorCode::UnknownGroup),
             })?;
-            Ok((Self { producer: Some(producer), group: Arc::new(group), position_topic, shard }, position))
+            let position_topic = config.position_topic;
+            let publisher = Self { producers: fenced, turn: 0, group: Arc::new(group), position_topic, shard };
+            Ok((publisher, Found { position, shared }))
         })
         .await?
     }
 
-    /// Publishes the rows and the position behind them: all of it, or nothing.
-    pub(super) async fn publish(&self, rows: &[Row], position: &Position) -> Result<(), PublishError> {
-        let Some(producer) = self.producer.clone() else { return Err(on("producing")(KafkaError::Canceled)) };
+    /// Hands the rows and the position behind them to Kafka, up to the commit.
+    pub(super) async fn produce(&mut self, rows: &[Row], position: &Position) -> Result<Transaction, PublishError> {
+        let producer = self.producers[self.turn].clone();
+        self.turn = (self.turn + 1) % self.producers.len();
         producer.begin_transaction().map_err(on("beginning a transaction"))?;
+        crash_point!("outbox::begun");
         let mut deliveries = Vec::with_capacity(rows.len());
         for row in rows {
+            let none = OwnedHeaders::new_with_capacity(row.headers.len());
             let headers =
-                row.headers.iter().fold(OwnedHeaders::new_with_capacity(row.headers.len()), |all, (key, value)| {
-                    all.insert(Header { key, value: Some(value) })
-                });
+                row.headers.iter().fold(none, |all, (key, value)| all.insert(Header { key, value: Some(value) }));
             let record = FutureRecord::to(&row.topic).key(&row.record_key).payload(&row.payload).headers(headers);
             let queued = producer.send_result(record).map_err(|(error, _)| on("queueing an event")(error))?;
             deliveries.push(queued);
         }
-        for delivered in join_all(deliveries).await {
-            match delivered {
-                Ok(Ok(_)) => {}
-                Ok(Err((error, _))) => return Err(on("producing an event")(error)),
-                Err(_) => return Err(on("producing an event")(KafkaError::Canceled)),
-            }
-        }
+        crash_point!("outbox::queued");
         let mut offsets = TopicPartitionList::new();
         {
             let mut element = offsets.add_partition(&self.position_topic, i32::from(self.shard));
             element.set_offset(Offset::Offset(position.published)).map_err(on("naming the position"))?;
             element.set_metadata(position.batch.to_string());
         }
-        let group = Arc::clone(&self.group);
-        spawn_blocking(move || {
-            producer.send_offsets_to_transaction(&offsets, &group, ANSWER).map_err(on("committing the position"))?;
-            producer.commit_transaction(ANSWER).map_err(on("committing the transaction"))
-        })
-        .await?
+        // Beside the events: it is of the same transaction.
+        let (group, positioning) = (Arc::clone(&self.group), producer.clone());
+        let positioned = spawn_blocking(move || {
+            positioning.send_offsets_to_transaction(&offsets, &group, ANSWER).map_err(on("writing the position"))
+        });
+        for delivery in deliveries {
+            match delivery.await {
+                Ok(Ok(_)) => {}
+                Ok(Err((error, _))) => return Err(on("producing an event")(error)),
+                Err(_) => return Err(on("producing an event")(KafkaError::Canceled)),
+            }
+        }
+        crash_point!("outbox::produced");
+        positioned.await??;
+        crash_point!("outbox::positioned");
+        Ok(Transaction { producer })
     }
 }
 
-/// Gives the producer up, open transaction and all. It waits for threads of its own, which nobody else has to.
+/// Events and their position, which nobody sees yet.
+#[must_use = "without a commit it is given up"]
+pub(super) struct Transaction {
+    producer: FutureProducer<Logged>,
+}
+
+impl Transaction {
+    /// Shows them: all of it, or nothing.
+    pub(super) async fn commit(self) -> Result<(), PublishError> {
+        let Self { producer } = self;
+        spawn_blocking(move || producer.commit_transaction(ANSWER).map_err(on("committing the transaction"))).await?
+    }
+}
+
+/// Gives the producers up, open transactions and all. They wait for threads of their own, which nobody else has to.
 impl Drop for Publisher {
     fn drop(&mut self) {
-        let producer = self.producer.take();
+        let producers = mem::take(&mut self.producers);
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn_blocking(move || drop(producer));
+            runtime.spawn_blocking(move || drop(producers));
         }
+    }
+}
+
+fn reader(
+    config: &RelayConfig,
+    connection: &KafkaConnection,
+    group: &str,
+) -> Result<BaseConsumer<Logged>, PublishError> {
+    let mut reading = kafka::client(connection, &config.client_id);
+    reading
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        // Offsets of a transaction whose outcome is still being written are waited for.
+        .set("isolation.level", "read_committed");
+    reading.create_with_context(Logged).map_err(on("configuring the reader of positions"))
+}
+
+fn position(reader: &BaseConsumer<Logged>, topic: &str, shard: i16) -> Result<Option<Position>, PublishError> {
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(topic, i32::from(shard));
+    let answered = reader.committed_offsets(asked, ANSWER).map_err(on("reading the shard's position"))?;
+    let Some(element) = answered.find_partition(topic, i32::from(shard)) else { return Ok(None) };
+    element.error().map_err(on("reading the shard's position"))?;
+    match element.offset() {
+        Offset::Offset(published) => Ok(Some(Position { published, batch: Batch::parse(element.metadata())? })),
+        _ => Ok(None),
+    }
+}
+
+/// The position that a relay of before left, if it may be read.
+fn shared(
+    config: &RelayConfig,
+    connection: &KafkaConnection,
+    group: &str,
+    shard: i16,
+) -> Result<Option<Position>, PublishError> {
+    match position(&reader(config, connection, group)?, &config.position_topic, shard) {
+        Err(PublishError::Kafka { source, .. })
+            if source.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) =>
+        {
+            Ok(None)
+        }
+        read => read,
     }
 }

@@ -1,13 +1,12 @@
-//! The relay: per shard, take the lease, fence whoever had it, then publish batch after batch.
+//! The relay: per shard, take the lease, publish while one has it, and try again when that fails.
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use prometheus_client::metrics::gauge::Gauge;
 use sqlx::{PgPool, postgres::PgListener};
-use tidegate_settings::binding::KafkaConnection;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -17,10 +16,11 @@ use uuid::Uuid;
 
 use super::{
     CHANNEL, SHARDS, lease,
-    position::{Batch, Position},
-    publisher::{PublishError, Publisher},
-    rows::{self, Row},
+    publisher::PublishError,
+    rows::Limits,
+    shard::{Shard, Signals, Until},
     stats::{RelayHandle, RelayState},
+    wake,
 };
 use crate::{app::chain, backoff::Backoff, kafka::Brokers, shutdown::Shutdown, telemetry::Metrics};
 
@@ -31,14 +31,18 @@ pub struct RelayConfig {
     pub client_id: String,
     /// What the shards' transactional ids begin with. The same for all relays of one outbox, and no other.
     pub transactional_id_prefix: String,
-    /// The group under which positions are kept.
+    /// The group under which positions are kept. No other outbox's.
     pub group: String,
+    /// The group in which a position is looked for that relays of before have left.
+    pub shared_group: Option<String>,
     /// The topic at which positions are kept, as offsets of the partition numbers 0 to SHARDS - 1.
     pub position_topic: String,
     /// Most events of a transaction.
     pub batch_rows: i64,
     /// Bytes at which a transaction is full. One event may be larger.
     pub batch_bytes: i64,
+    /// Least time from one transaction of a shard to the next while events come all the time. The first one after a pause is not delayed.
+    pub pace: Duration,
     /// How often the outbox is looked into without having been told.
     pub sweep: Duration,
     /// How long an owner that says nothing keeps its shard.
@@ -48,19 +52,26 @@ pub struct RelayConfig {
 }
 
 impl RelayConfig {
-    /// The relay of an outbox that nobody else calls so: group `kafka-publisher`, transactional ids `kafka-publisher.<outbox>.<shard>`.
+    /// The relay of an outbox that nobody else calls so: group `kafka-publisher.<outbox>`, transactional ids
+    /// `kafka-publisher.<outbox>.<shard>` and the same with `.b`.
     pub fn new(client_id: &str, outbox: &str, position_topic: &str) -> Self {
         Self {
             client_id: client_id.to_owned(),
             transactional_id_prefix: format!("kafka-publisher.{outbox}"),
-            group: "kafka-publisher".into(),
+            group: format!("kafka-publisher.{outbox}"),
+            shared_group: Some("kafka-publisher".into()),
             position_topic: position_topic.to_owned(),
             batch_rows: 2000,
             batch_bytes: 4 * 1024 * 1024,
+            pace: Duration::from_millis(20),
             sweep: Duration::from_secs(5),
             lease: Duration::from_secs(10),
             drain: Duration::from_secs(5),
         }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits { rows: self.batch_rows, bytes: self.batch_bytes }
     }
 }
 
@@ -89,7 +100,7 @@ impl From<PublishError> for RelayError {
     }
 }
 
-fn on(doing: &'static str) -> impl Fn(sqlx::Error) -> RelayError {
+pub(super) fn on(doing: &'static str) -> impl Fn(sqlx::Error) -> RelayError {
     move |source| RelayError::Database { doing, source }
 }
 
@@ -98,11 +109,11 @@ pub struct Relay {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    config: RelayConfig,
+pub(super) struct Inner {
+    pub(super) config: RelayConfig,
     brokers: Brokers,
-    pool: PgPool,
-    state: Arc<RelayState>,
+    pub(super) pool: PgPool,
+    pub(super) state: Arc<RelayState>,
     owner: Uuid,
 }
 
@@ -119,13 +130,14 @@ impl Relay {
     pub async fn run(self, shutdown: Shutdown) {
         let inner = self.inner;
         inner.state.running.store(true, Ordering::Relaxed);
-        // How often the outbox has been written to: a number that grows is news.
-        let (news, _) = watch::channel(0_u64);
+        // How often each shard has been written to: a number that grows is news.
+        let news: Vec<_> = (0..SHARDS).map(|_| watch::channel(0_u64).0).collect();
         let mut tasks = JoinSet::new();
-        for shard in 0..SHARDS {
-            let (inner, shutdown, news) = (Arc::clone(&inner), shutdown.clone(), news.subscribe());
-            // Fewer than SHARDS, which is small.
-            tasks.spawn(async move { inner.shard(shard as i16, news, shutdown).await });
+        for (shard, news) in (0..).zip(&news) {
+            let (news, brokers) = (news.subscribe(), inner.brokers.clone());
+            let signals = Signals { news, brokers, shutdown: shutdown.clone() };
+            let inner = Arc::clone(&inner);
+            tasks.spawn(async move { inner.shard(shard, signals).await });
         }
         let beside = async {
             tokio::join!(inner.listen(&news), inner.measure());
@@ -138,15 +150,9 @@ impl Relay {
     }
 }
 
-/// A shard that this process owns.
-struct Owned {
-    publisher: Publisher,
-    published: i64,
-}
-
 impl Inner {
     /// Tells the shards of what is committed. A connection that breaks is made again; meanwhile they sweep.
-    async fn listen(&self, news: &watch::Sender<u64>) {
+    async fn listen(&self, news: &[watch::Sender<u64>]) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             let error = match self.listening(news, &mut backoff).await {
@@ -160,18 +166,17 @@ impl Inner {
 
     async fn listening(
         &self,
-        news: &watch::Sender<u64>,
+        news: &[watch::Sender<u64>],
         backoff: &mut Backoff,
     ) -> Result<std::convert::Infallible, sqlx::Error> {
         let mut listener = PgListener::connect_with(&self.pool).await?;
         listener.listen(CHANNEL).await?;
         backoff.reset();
+        // What was committed while nobody listened is found now.
+        tell(news, |_| true);
         loop {
-            // What was committed while nobody listened is found now.
-            news.send_modify(|count| *count += 1);
-            if listener.try_recv().await?.is_none() {
-                return Err(sqlx::Error::WorkerCrashed);
-            }
+            let Some(notification) = listener.try_recv().await? else { return Err(sqlx::Error::WorkerCrashed) };
+            tell(news, wake::told(notification.payload()));
         }
     }
 
@@ -188,15 +193,15 @@ impl Inner {
     }
 
     /// A shard, for as long as the process runs: waits for the lease, publishes while it has it.
-    async fn shard(&self, shard: i16, mut news: watch::Receiver<u64>, shutdown: Shutdown) {
+    async fn shard(&self, shard: i16, mut signals: Signals) {
         let mut recovery = Recovery::new(&self.state);
-        let mut brokers = self.brokers.clone();
+        let shutdown = signals.shutdown.clone();
         while !shutdown.has_begun() {
             let claimed = lease::claim(&self.pool, shard, self.owner, self.config.lease).await;
             let ended = match claimed {
                 Ok(true) => {
                     let _owned = Counted::on(&self.state.owned);
-                    self.own(shard, &mut brokers, &mut news, &shutdown, &mut recovery).await
+                    self.own(shard, &mut signals, &mut recovery).await
                 }
                 Ok(false) => {
                     // Somebody else publishes it, so its trouble is not this process's any more.
@@ -216,8 +221,7 @@ impl Inner {
                     "publishing a shard failed"
                 );
                 // Another password may be what helps.
-                let changed = async { drop(timeout(wait, brokers.changed()).await) };
-                shutdown.or(changed).await;
+                shutdown.or(timeout(wait, signals.brokers.changed())).await;
             }
         }
         if let Err(error) = lease::release(&self.pool, shard, self.owner).await {
@@ -226,20 +230,15 @@ impl Inner {
     }
 
     /// Publishes the shard while the lease lasts. Ends well when the process stops.
-    async fn own(
-        &self,
-        shard: i16,
-        brokers: &mut Brokers,
-        news: &mut watch::Receiver<u64>,
-        shutdown: &Shutdown,
-        recovery: &mut Recovery<'_>,
-    ) -> Result<(), RelayError> {
+    async fn own(&self, shard: i16, signals: &mut Signals, recovery: &mut Recovery<'_>) -> Result<(), RelayError> {
         let publishing = async {
             loop {
-                let owned = self.open(shard, &brokers.now()).await?;
-                match self.publish_until(shard, owned, brokers, news, shutdown, recovery).await? {
+                let mut owned = Shard::open(self, shard, &signals.brokers.now()).await?;
+                let until = owned.publish_until(signals, recovery).await?;
+                owned.close().await;
+                match until {
                     Until::Stop => return Ok(()),
-                    Until::BrokersChanged => {}
+                    Until::BrokersChanged => tracing::info!(shard, "the way to Kafka is another"),
                 }
             }
         };
@@ -262,85 +261,16 @@ impl Inner {
             }
         }
     }
+}
 
-    /// Fences the previous owner, and deletes what it published but did not delete.
-    async fn open(&self, shard: i16, kafka: &KafkaConnection) -> Result<Owned, RelayError> {
-        let (publisher, position) = Publisher::open(&self.config, kafka, shard).await?;
-        self.state.takeovers.inc();
-        if let Some(Position { batch, .. }) = &position
-            && rows::is_there(&self.pool, shard, batch).await.map_err(on("looking for the last batch"))?
-        {
-            let events = rows::delete(&self.pool, shard, batch).await.map_err(on("deleting the last batch"))?;
-            tracing::info!(shard, events, "deleted what the previous owner had published");
-        }
-        let published = position.map_or(0, |position| position.published);
-        tracing::info!(shard, published, "publishing");
-        Ok(Owned { publisher, published })
-    }
-
-    async fn publish_until(
-        &self,
-        shard: i16,
-        mut owned: Owned,
-        brokers: &mut Brokers,
-        news: &mut watch::Receiver<u64>,
-        shutdown: &Shutdown,
-        recovery: &mut Recovery<'_>,
-    ) -> Result<Until, RelayError> {
-        let mut held_up = Backoff::new(Duration::from_millis(4), Duration::from_millis(100));
-        loop {
-            news.mark_unchanged();
-            let wait = match self.publish_ready(shard, &mut owned, brokers).await? {
-                Waiting::Nothing => {
-                    held_up.reset();
-                    self.config.sweep
-                }
-                Waiting::HeldUp => held_up.next(),
-            };
-            recovery.works();
-            // Counted for as long as it lasts; given back too when this is dropped.
-            let _held_up = (wait < self.config.sweep).then(|| Counted::on(&self.state.held_up));
-            tokio::select! {
-                biased;
-                () = shutdown.begun() => break,
-                () = brokers.changed() => return Ok(Until::BrokersChanged),
-                _ = timeout(wait, news.changed()) => {}
-            }
-            if brokers.has_changed() {
-                return Ok(Until::BrokersChanged);
-            }
-        }
-        // What the last commands committed is published now, so that nobody has to wait for the next owner.
-        let last = timeout(self.config.drain, self.publish_ready(shard, &mut owned, brokers)).await;
-        last.unwrap_or(Ok(Waiting::Nothing)).map(|_| Until::Stop)
-    }
-
-    /// Publishes all that may be published now, unless the brokers change.
-    async fn publish_ready(&self, shard: i16, owned: &mut Owned, brokers: &Brokers) -> Result<Waiting, RelayError> {
-        let Self { config, pool, state, .. } = self;
-        while !brokers.has_changed() {
-            let rows =
-                rows::ready(pool, shard, config.batch_rows, config.batch_bytes).await.map_err(on("reading events"))?;
-            let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
-                let held_up = rows::any(pool, shard).await.map_err(on("looking for events"))?;
-                return Ok(if held_up { Waiting::HeldUp } else { Waiting::Nothing });
-            };
-            let batch = Batch { first: first.key, last: last.key, last_created: last.created };
-            let position = Position { published: owned.published + rows.len() as i64, batch };
-            let begun = Instant::now();
-            owned.publisher.publish(&rows, &position).await?;
-            state.transactions.observe(begun.elapsed().as_secs_f64());
-            state.delay.observe(age(first));
-            state.published.inc_by(rows.len() as u64);
-            owned.published = position.published;
-            rows::delete(pool, shard, &batch).await.map_err(on("deleting what is published"))?;
-        }
-        Ok(Waiting::HeldUp)
+fn tell(news: &[watch::Sender<u64>], whom: impl Fn(i16) -> bool) {
+    for (_, news) in (0..).zip(news).filter(|(shard, _)| whom(*shard)) {
+        news.send_modify(|count| *count += 1);
     }
 }
 
 /// How a shard copes with failures: what to wait before the next try, and whether it is in trouble, which lasts until publishing works.
-struct Recovery<'a> {
+pub(super) struct Recovery<'a> {
     state: &'a RelayState,
     backoff: Backoff,
     trouble: Option<Counted<'a>>,
@@ -356,17 +286,17 @@ impl<'a> Recovery<'a> {
         self.backoff.next()
     }
 
-    fn works(&mut self) {
+    pub(super) fn works(&mut self) {
         self.trouble = None;
         self.backoff.reset();
     }
 }
 
 /// One more on a gauge, for as long as it lives.
-struct Counted<'a>(&'a Gauge);
+pub(super) struct Counted<'a>(&'a Gauge);
 
 impl<'a> Counted<'a> {
-    fn on(gauge: &'a Gauge) -> Self {
+    pub(super) fn on(gauge: &'a Gauge) -> Self {
         gauge.inc();
         Self(gauge)
     }
@@ -376,25 +306,6 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-/// What a shard is published until.
-enum Until {
-    Stop,
-    BrokersChanged,
-}
-
-/// What is left when all that may be published is.
-enum Waiting {
-    Nothing,
-    /// Events that wait for a transaction older than theirs.
-    HeldUp,
-}
-
-/// Seconds since the row was written. Two machines' clocks: good for a histogram, and for nothing else.
-fn age(row: &Row) -> f64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as f64;
-    ((now - row.created as f64) / 1e6).max(0.0)
 }
 
 #[cfg(test)]

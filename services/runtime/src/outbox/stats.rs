@@ -37,11 +37,12 @@ pub struct RelayHandle {
 impl RelayHandle {
     /// Counts what is waiting.
     pub async fn stats(&self) -> Result<OutboxStats, sqlx::Error> {
+        // One look at the rows: both figures are of the same moment.
         let row = sqlx::query(
-            "SELECT (SELECT count(*) FROM tidegate.outbox) AS unprocessed,
-                    (SELECT coalesce(greatest(extract(epoch FROM clock_timestamp() - min(created_at)) * 1000, 0), 0)::bigint
-                     FROM tidegate.outbox) AS lag_ms,
-                    (SELECT count(*) FROM tidegate.outbox_leases WHERE expires_at > now()) AS owned",
+            "SELECT unprocessed,
+                    coalesce(greatest(floor(extract(epoch FROM clock_timestamp() - oldest) * 1000), 0), 0)::bigint AS lag_ms,
+                    (SELECT count(*) FROM tidegate.outbox_leases WHERE expires_at > now()) AS owned
+             FROM (SELECT count(*) AS unprocessed, min(created_at) AS oldest FROM tidegate.outbox) AS waiting",
         )
         .fetch_one(&self.pool)
         .await?;
@@ -64,6 +65,11 @@ impl RelayHandle {
         self.state.held_up.get()
     }
 
+    /// Times that this process took a shard, or took it again with another password.
+    pub fn takeovers(&self) -> u64 {
+        self.state.takeovers.get()
+    }
+
     /// Shards that this process publishes.
     pub fn owned_shards(&self) -> i64 {
         self.state.owned.get()
@@ -82,6 +88,7 @@ pub(super) struct RelayState {
     pub(super) delay: Histogram,
     pub(super) failures: Counter,
     pub(super) takeovers: Counter,
+    pub(super) wakeups: Counter,
     pub(super) unprocessed: Gauge,
     pub(super) lag_seconds: Gauge<f64, AtomicU64>,
 }
@@ -119,6 +126,11 @@ impl RelayState {
                 Counter::default(),
             ),
             takeovers: metrics.register("outbox_takeovers", "Shards that this process took.", Counter::default()),
+            wakeups: metrics.register(
+                "outbox_wakeups",
+                "Times that a shard of this process was told of events while it slept.",
+                Counter::default(),
+            ),
             unprocessed: metrics.register(
                 "outbox_unprocessed_events",
                 "Events that are committed and not published.",

@@ -5,7 +5,11 @@
 mod consumer;
 mod consumer_faults;
 mod outbox;
+mod outbox_crashes;
+mod outbox_wake;
 mod process;
 mod producer;
 mod projector;
+mod rotation;
 mod support;
+mod users;

@@ -9,21 +9,19 @@ use sqlx::{Acquire, PgPool, postgres::PgTransaction};
 use tidegate_contracts::partition;
 use tidegate_runtime::{
     consumer::Record,
+    kafka::Brokers,
     outbox::{OutboxEvent, Relay, RelayConfig, RelayHandle, SHARDS, append},
     shutdown::Shutdown,
     telemetry::Metrics,
 };
 use tokio::task::JoinHandle;
 
-use crate::{
-    process::{Process, is_part, told},
-    support::{Database, Topic, connect, eventually, kafka, soon},
-};
+use crate::support::{Database, Topic, eventually, kafka, soon};
 
-const TABLES: &str = "CREATE TABLE counters (key text PRIMARY KEY, value bigint NOT NULL)";
+pub const TABLES: &str = "CREATE TABLE counters (key text PRIMARY KEY, value bigint NOT NULL)";
 
 /// A relay whose lease is short, and which is told of news or sweeps once an hour.
-fn config(topic: &str) -> RelayConfig {
+pub fn config(topic: &str) -> RelayConfig {
     RelayConfig {
         sweep: Duration::from_secs(3600),
         lease: Duration::from_secs(2),
@@ -31,21 +29,25 @@ fn config(topic: &str) -> RelayConfig {
     }
 }
 
-struct Running {
-    handle: RelayHandle,
-    shutdown: Shutdown,
-    task: JoinHandle<()>,
+pub struct Running {
+    pub handle: RelayHandle,
+    pub shutdown: Shutdown,
+    pub task: JoinHandle<()>,
 }
 
 impl Running {
-    fn start(config: RelayConfig, pool: &PgPool) -> Self {
-        let (handle, relay) = Relay::new(config, kafka().into(), pool.clone(), &Metrics::default());
+    pub fn start(config: RelayConfig, pool: &PgPool) -> Self {
+        Self::start_by(kafka().into(), config, pool)
+    }
+
+    pub fn start_by(brokers: Brokers, config: RelayConfig, pool: &PgPool) -> Self {
+        let (handle, relay) = Relay::new(config, brokers, pool.clone(), &Metrics::default());
         let shutdown = Shutdown::new();
         let task = tokio::spawn(relay.run(shutdown.clone()));
         Self { handle, shutdown, task }
     }
 
-    async fn owns_everything(&self) {
+    pub async fn owns_everything(&self) {
         eventually("the relay owns all shards", || async {
             let stats = self.handle.stats().await.unwrap();
             self.handle.owned_shards() == i64::from(SHARDS) && stats.connected
@@ -53,7 +55,7 @@ impl Running {
         .await;
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.shutdown.begin();
         soon("the relay to stop", self.task).await.unwrap();
     }
@@ -69,7 +71,7 @@ fn event(topic: &str, key: &str, value: i64) -> OutboxEvent {
 }
 
 /// Counts the key up and says so: as a service writes an aggregate, its lock first.
-async fn count(transaction: &mut PgTransaction<'_>, topic: &str, key: &str) -> i64 {
+pub async fn count(transaction: &mut PgTransaction<'_>, topic: &str, key: &str) -> i64 {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtext($1))").bind(key).execute(&mut **transaction).await.unwrap();
     let value: i64 = sqlx::query_scalar(
         "INSERT INTO counters VALUES ($1, 1) ON CONFLICT (key) DO UPDATE SET value = counters.value + 1 RETURNING value",
@@ -82,14 +84,14 @@ async fn count(transaction: &mut PgTransaction<'_>, topic: &str, key: &str) -> i
     value
 }
 
-async fn count_once(pool: &PgPool, topic: &str, key: &str) {
+pub async fn count_once(pool: &PgPool, topic: &str, key: &str) {
     let mut transaction = pool.begin().await.unwrap();
     count(&mut transaction, topic, key).await;
     transaction.commit().await.unwrap();
 }
 
 /// What is on the topic, by key, in order.
-fn by_key(records: &[Record]) -> BTreeMap<String, Vec<i64>> {
+pub fn by_key(records: &[Record]) -> BTreeMap<String, Vec<i64>> {
     let mut keys: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     for record in records {
         let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
@@ -100,7 +102,7 @@ fn by_key(records: &[Record]) -> BTreeMap<String, Vec<i64>> {
 }
 
 /// On the topic is exactly what was committed: of each key 1, 2, 3, ... up to its counter.
-async fn published_is_committed(topic: &Topic, pool: &PgPool) {
+pub async fn published_is_committed(topic: &Topic, pool: &PgPool) {
     eventually("the outbox is empty", || async {
         sqlx::query_scalar::<_, i64>("SELECT count(*) FROM tidegate.outbox").fetch_one(pool).await.unwrap() == 0
     })
@@ -200,7 +202,7 @@ async fn what_is_rolled_back_is_never_published() {
 }
 
 /// Commits under load from several writers, each of which writes all keys, until told to stop.
-fn write(pool: &PgPool, topic: &str, until: &Shutdown) -> Vec<JoinHandle<u32>> {
+pub fn write(pool: &PgPool, topic: &str, until: &Shutdown) -> Vec<JoinHandle<u32>> {
     (0..4)
         .map(|writer| {
             let (pool, topic, until) = (pool.clone(), topic.to_owned(), until.clone());
@@ -221,119 +223,13 @@ fn write(pool: &PgPool, topic: &str, until: &Shutdown) -> Vec<JoinHandle<u32>> {
         .collect()
 }
 
-async fn stop_writing(writers: Vec<JoinHandle<u32>>, until: &Shutdown) -> u32 {
+pub async fn stop_writing(writers: Vec<JoinHandle<u32>>, until: &Shutdown) -> u32 {
     until.begin();
     let mut commits = 0;
     for writer in writers {
         commits += soon("a writer to stop", writer).await.unwrap();
     }
     commits
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_relays_that_break_off_at_any_await_publish_each_event_once() {
-    let (topic, database) = (Topic::create(4).await, Database::create(TABLES).await);
-    let config = RelayConfig { lease: Duration::from_millis(600), ..config(&topic.name) };
-    let until = Shutdown::new();
-    let writers = write(&database.pool, &topic.name, &until);
-    for round in 0..6_u64 {
-        let relays = [Running::start(config.clone(), &database.pool), Running::start(config.clone(), &database.pool)];
-        // However long each lives, somewhere between taking its shards and publishing them.
-        tokio::time::sleep(Duration::from_millis(700 + 370 * round)).await;
-        for relay in relays {
-            relay.task.abort();
-        }
-    }
-    let commits = stop_writing(writers, &until).await;
-    let last = Running::start(config, &database.pool);
-    published_is_committed(&topic, &database.pool).await;
-    assert!(commits > 100, "{commits} commits are too few to show anything");
-    last.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_breaks_off_between_publishing_and_deleting_is_found_out() {
-    let (topic, database) = (Topic::create(3).await, Database::create(TABLES).await);
-    for _ in 0..5 {
-        count_once(&database.pool, &topic.name, "alice").await;
-    }
-    // Whoever wants to delete has to wait.
-    let mut holder = database.pool.begin().await.unwrap();
-    sqlx::query("SELECT FROM tidegate.outbox FOR UPDATE").execute(&mut *holder).await.unwrap();
-    let first = Running::start(config(&topic.name), &database.pool);
-    eventually("the events are published", || async { topic.records().await.len() == 5 }).await;
-    // It dies, and what it was about to do with it.
-    let ended: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM pg_stat_activity
-         WHERE datname = current_database() AND query LIKE 'DELETE FROM tidegate.outbox%' AND pg_terminate_backend(pid)",
-    )
-    .fetch_one(&database.pool)
-    .await
-    .unwrap();
-    first.task.abort();
-    assert!(ended >= 1, "nobody was about to delete");
-    holder.rollback().await.unwrap();
-    let waiting: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM tidegate.outbox").fetch_one(&database.pool).await.unwrap();
-    assert_eq!(waiting, 5);
-
-    let second = Running::start(config(&topic.name), &database.pool);
-    count_once(&database.pool, &topic.name, "alice").await;
-    published_is_committed(&topic, &database.pool).await;
-    second.stop().await;
-}
-
-/// The part of a relay in a process of its own.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "other tests start it as a process"]
-async fn relay_process() {
-    if is_part() {
-        let pool = connect(&told("RELAY_DATABASE")).await;
-        Running::start(config(&told("RELAY_TOPIC")), &pool).task.await.unwrap();
-    }
-}
-
-fn relay_process_of(topic: &Topic, database: &Database) -> Process {
-    Process::start("outbox::relay_process", &[("RELAY_DATABASE", &database.url), ("RELAY_TOPIC", &topic.name)])
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_was_frozen_and_wakes_up_publishes_nothing_twice() {
-    let (topic, database) = (Topic::create(4).await, Database::create(TABLES).await);
-    let until = Shutdown::new();
-    let frozen = relay_process_of(&topic, &database);
-    let writers = write(&database.pool, &topic.name, &until);
-    eventually("the process publishes", || async { topic.records().await.len() > 50 }).await;
-    frozen.freeze();
-
-    let other = Running::start(config(&topic.name), &database.pool);
-    other.owns_everything().await;
-    let before = topic.records().await.len();
-    eventually("the other relay publishes", || async { topic.records().await.len() > before + 50 }).await;
-    frozen.thaw();
-    // It is back, and finds out by trying: it owns nothing, and its producers are fenced.
-    let before = topic.records().await.len();
-    eventually("the other relay publishes on", || async { topic.records().await.len() > before + 50 }).await;
-    stop_writing(writers, &until).await;
-    published_is_committed(&topic, &database.pool).await;
-    other.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_relay_process_that_is_killed_loses_nothing() {
-    let (topic, database) = (Topic::create(4).await, Database::create(TABLES).await);
-    let until = Shutdown::new();
-    let writers = write(&database.pool, &topic.name, &until);
-    for _ in 0..3 {
-        let before = topic.records().await.len();
-        let process = relay_process_of(&topic, &database);
-        eventually("the process publishes", || async { topic.records().await.len() > before + 50 }).await;
-        process.kill();
-    }
-    stop_writing(writers, &until).await;
-    let last = Running::start(config(&topic.name), &database.pool);
-    published_is_committed(&topic, &database.pool).await;
-    last.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -353,6 +249,44 @@ async fn a_restored_database_whose_numbers_start_over_is_published_whole() {
         relay.stop().await;
         assert_eq!(by_key(&topic.records().await), BTreeMap::from([("alice".to_owned(), published)]));
     }
-    let positions = topic.committed("kafka-publisher").await;
+    let positions = topic.committed(&format!("kafka-publisher.{}", topic.name)).await;
     assert_eq!(positions.into_values().collect::<Vec<_>>(), [4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_counted_exactly_by_the_databases_clock() {
+    let (topic, database) = (Topic::create(3).await, Database::create(TABLES).await);
+    // Nobody publishes: three are committed, one is not yet, one never.
+    let (handle, _relay) = Relay::new(config(&topic.name), kafka().into(), database.pool.clone(), &Metrics::default());
+    let stats = handle.stats().await.unwrap();
+    assert_eq!((stats.unprocessed_events, stats.lag_ms), (0, 0));
+    for key in ["alice", "bob", "carol"] {
+        count_once(&database.pool, &topic.name, key).await;
+    }
+    let mut open = database.pool.begin().await.unwrap();
+    count(&mut open, &topic.name, "dave").await;
+    let mut never = database.pool.begin().await.unwrap();
+    count(&mut never, &topic.name, "eve").await;
+    never.rollback().await.unwrap();
+    sqlx::query("UPDATE tidegate.outbox SET created_at = clock_timestamp() - interval '90 s' WHERE key = 'bob'")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    let asked = Instant::now();
+    let stats = handle.stats().await.unwrap();
+    let took = asked.elapsed().as_millis() as i64 + 1000;
+    assert_eq!(stats.unprocessed_events, 3);
+    assert!((90_000..=90_000 + took).contains(&stats.lag_ms), "{} ms", stats.lag_ms);
+
+    // Published, all but what is behind the open transaction, which is nothing of these three: they are older.
+    let relay = Running::start(config(&topic.name), &database.pool);
+    eventually("the three are published", || async { handle.stats().await.unwrap().unprocessed_events == 0 }).await;
+    count_once(&database.pool, &topic.name, "frank").await;
+    eventually("one is held up", || async { relay.handle.held_up_shards() == 1 }).await;
+    let stats = handle.stats().await.unwrap();
+    assert_eq!(stats.unprocessed_events, 1);
+    assert!(stats.lag_ms < 60_000, "{} ms", stats.lag_ms);
+    open.commit().await.unwrap();
+    published_is_committed(&topic, &database.pool).await;
+    relay.stop().await;
 }

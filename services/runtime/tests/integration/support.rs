@@ -219,8 +219,17 @@ impl Database {
 
 /// A pool of the database at that address.
 pub async fn connect(url: &str) -> PgPool {
+    connect_as(url, "test").await
+}
+
+/// A pool under that name, as the server knows it.
+pub async fn connect_as(url: &str, application: &str) -> PgPool {
     let connection = DatabaseConnection { uri: Secret::new(url), ca_file: None };
-    database::pool().max_connections(16).connect_with(database::options(&connection, "test").unwrap()).await.unwrap()
+    database::pool()
+        .max_connections(16)
+        .connect_with(database::options(&connection, application).unwrap())
+        .await
+        .unwrap()
 }
 
 impl Drop for Database {

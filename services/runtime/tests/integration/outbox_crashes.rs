@@ -33,6 +33,15 @@ async fn two_relays_that_break_off_at_any_await_publish_each_event_once() {
     last.stop().await;
 }
 
+/// Ends those connections to this database, and none else: chosen first, ended then. How many they were.
+async fn cut(pool: &PgPool, which: &str) -> i64 {
+    let statement = format!(
+        "WITH chosen AS MATERIALIZED (SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND {which})
+         SELECT count(*) FROM chosen WHERE pg_terminate_backend(pid)"
+    );
+    sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_one(pool).await.unwrap()
+}
+
 /// Publishes what is there and breaks off before it is deleted.
 async fn publish_and_break_off(config: RelayConfig, pool: &PgPool, topic: &Topic) {
     let waits = || async {
@@ -45,7 +54,6 @@ async fn publish_and_break_off(config: RelayConfig, pool: &PgPool, topic: &Topic
     let relay = Running::start(config, pool);
     eventually("the events are published", || async { topic.records().await.len() == before + waiting as usize }).await;
     // It dies, and what it was about to do with it.
-    let mut ended = 0;
     eventually("somebody is about to delete", || async {
         sqlx::query_scalar::<_, i64>(
             "SELECT count(*) FROM pg_stat_activity
@@ -58,14 +66,7 @@ async fn publish_and_break_off(config: RelayConfig, pool: &PgPool, topic: &Topic
     })
     .await;
     relay.task.abort();
-    ended += sqlx::query_scalar::<_, i64>(
-        "SELECT count(*) FROM pg_stat_activity
-         WHERE datname = current_database() AND query LIKE 'DELETE FROM tidegate.outbox%' AND pg_terminate_backend(pid)",
-    )
-    .fetch_one(pool)
-    .await
-    .unwrap();
-    assert!(ended >= 1, "nobody was about to delete");
+    assert!(cut(pool, "query LIKE 'DELETE FROM tidegate.outbox%'").await >= 1, "nobody was about to delete");
     holder.rollback().await.unwrap();
     assert_eq!(waits().await, waiting);
 }
@@ -206,14 +207,8 @@ async fn a_relay_whose_connections_are_cut_in_mid_batch_goes_on() {
     let writers = write(&database.pool, &topic.name, &until);
     for round in 0..8_u64 {
         let before = topic.records().await.len();
-        let cut: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity
-             WHERE datname = current_database() AND application_name = 'relay' AND pg_terminate_backend(pid)",
-        )
-        .fetch_one(&database.pool)
-        .await
-        .unwrap();
-        assert!(cut > 0);
+        eventually("connections are cut", || async { cut(&database.pool, "application_name = 'relay'").await > 0 })
+            .await;
         eventually("the relay publishes on", || async { topic.records().await.len() > before + 20 }).await;
         // Another moment of its batches each time.
         tokio::time::sleep(Duration::from_millis(7 * round)).await;

@@ -5,8 +5,8 @@ use std::{fs, os::unix::fs::symlink, path::PathBuf};
 use krafka::{
     Kafka,
     admin::{
-        AclBinding, AclFilter, AclOperation, AclPatternType, AclPermissionType, AclResourceType, AdminClient,
-        ScramCredentialDeletion, ScramCredentialUpsertion,
+        AclBinding, AclFilter, AclOperation, AclPermissionType, AclResourceType, AdminClient, ScramCredentialDeletion,
+        ScramCredentialUpsertion,
     },
     auth::{AuthConfig, ScramMechanism, TlsConfig},
 };
@@ -14,11 +14,11 @@ use sha2::{Digest, Sha512};
 use tidegate_settings::binding::{self, KafkaConnection, KafkaSecurity};
 use uuid::Uuid;
 
-use crate::support::kafka;
+use crate::support::{eventually, kafka};
 
 const ITERATIONS: i32 = 4096;
 
-/// A user that may do what a service's may, on what tests have. Gone when the test ends well.
+/// A user that may write all topics, in transactions and with positions. Gone when the test ends well.
 pub struct User {
     pub name: String,
     kafka: Kafka,
@@ -51,28 +51,31 @@ impl User {
             salted_password: salted(password.as_bytes(), &salt).into(),
             salt: salt.into(),
         };
-        let answers =
-            self.admin.alter_user_scram_credentials(Vec::new(), vec![changed], Default::default()).await.unwrap();
-        answers.into_values().for_each(|answer| answer.unwrap());
+        eventually("the user has the password", || async {
+            let changed = vec![changed.clone()];
+            let answers = self.admin.alter_user_scram_credentials(Vec::new(), changed, Default::default()).await;
+            answers.is_ok_and(|answers| answers.into_values().all(|answer| answer.is_ok()))
+        })
+        .await;
     }
 
     fn rules(&self) -> Vec<AclBinding> {
-        let rule = |kind, prefix: &str, operation| {
-            AclBinding::new(kind, prefix, format!("User:{}", self.name), "*", operation, AclPermissionType::Allow)
-                .with_pattern_type(AclPatternType::Prefixed)
+        let rule = |kind, operation| {
+            AclBinding::new(kind, "*", format!("User:{}", self.name), "*", operation, AclPermissionType::Allow)
         };
         vec![
-            rule(AclResourceType::Topic, "test-", AclOperation::Write),
-            rule(AclResourceType::Topic, "test-", AclOperation::Describe),
-            rule(AclResourceType::Group, "kafka-publisher", AclOperation::Read),
-            rule(AclResourceType::TransactionalId, "kafka-publisher", AclOperation::Write),
+            rule(AclResourceType::Topic, AclOperation::Write),
+            rule(AclResourceType::Group, AclOperation::Read),
+            rule(AclResourceType::TransactionalId, AclOperation::Write),
         ]
     }
 
     async fn allow(&self) {
-        for (_, answer) in self.admin.create_acls(self.rules(), Default::default()).await.unwrap() {
-            answer.unwrap();
-        }
+        eventually("the user may do what it has to", || async {
+            let answers = self.admin.create_acls(self.rules(), Default::default()).await;
+            answers.is_ok_and(|answers| answers.into_iter().all(|(_, answer)| answer.is_ok()))
+        })
+        .await;
     }
 
     pub async fn remove(self) {

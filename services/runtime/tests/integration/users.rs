@@ -5,8 +5,8 @@ use std::{fs, os::unix::fs::symlink, path::PathBuf};
 use krafka::{
     Kafka,
     admin::{
-        AclBinding, AclFilter, AclOperation, AclPermissionType, AclResourceType, AdminClient, ScramCredentialDeletion,
-        ScramCredentialUpsertion,
+        AclBinding, AclFilter, AclOperation, AclPatternType, AclPermissionType, AclResourceType, AdminClient,
+        ScramCredentialDeletion, ScramCredentialUpsertion,
     },
     auth::{AuthConfig, ScramMechanism, TlsConfig},
 };
@@ -62,9 +62,13 @@ impl User {
     fn rules(&self) -> Vec<AclBinding> {
         let rule = |kind, operation| {
             AclBinding::new(kind, "*", format!("User:{}", self.name), "*", operation, AclPermissionType::Allow)
+                // krafka 0.28.1 numbers the patterns one too low: this is what brokers call LITERAL.
+                .with_pattern_type(AclPatternType::Prefixed)
         };
         vec![
             rule(AclResourceType::Topic, AclOperation::Write),
+            // Of the topic at which positions are kept.
+            rule(AclResourceType::Topic, AclOperation::Read),
             rule(AclResourceType::Group, AclOperation::Read),
             rule(AclResourceType::TransactionalId, AclOperation::Write),
         ]

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::{
     Fault, FaultError, Kind, Target,
     cluster::{Cluster, PodId, Signal, wait_for},
-    records::{LARGE, Poison, Records, blocking, poisons, unique},
+    records::{LARGE, Poison, PutAside, Records, blocking, poisons, unique},
     tables::Tables,
 };
 use crate::{environment::Environment, load};
@@ -132,6 +132,11 @@ impl Injector {
             self.records.release().await.map_err(|error| error.to_string())
         })
         .await
+    }
+
+    /// What the groups have put aside so far.
+    pub async fn put_aside(&self) -> Result<PutAside, FaultError> {
+        self.records.put_aside().await
     }
 
     /// Waits until every pod is ready, every replica in sync and PostgreSQL there; what it waited for last, if it had to wait.

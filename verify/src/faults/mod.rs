@@ -12,5 +12,6 @@ mod tables;
 
 pub use error::FaultError;
 pub use kind::{Class, Kind};
+pub use records::PutAside;
 pub use run::{Options, Report, run};
 pub use schedule::{Fault, PROCESSORS, PROJECTORS, Round, Schedule, TABLES, Target};

@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -19,7 +21,7 @@ use crate::{
     environment::Kafka,
     facts::Place,
     stores::{
-        DEAD_LETTERS, GROUPS, TOPIC,
+        DEAD_LETTERS, GROUPS, ReadError, TOPIC,
         asides::{Told, read_asides, told},
         kafka::{ends, read_topic},
         retry, wallet,
@@ -39,6 +41,33 @@ pub struct Records {
     producer: FutureProducer,
     /// Ends of the dead-letter topic when the run began: older dead letters are somebody else's affair.
     since: BTreeMap<i32, i64>,
+    /// Sum of the ends of the retry topics then.
+    parked_before: i64,
+    skipped: AtomicUsize,
+    redriven: AtomicUsize,
+}
+
+/// What the groups put aside in a run, and what was said about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PutAside {
+    /// Offsets by which the retry topics grew: parked records, words, and a marker for each transaction.
+    pub retry_offsets: i64,
+    /// Dead letters.
+    pub dead_letters: usize,
+    /// Dead letters that were given up.
+    pub skipped: usize,
+    /// Dead letters that were tried again.
+    pub redriven: usize,
+}
+
+impl fmt::Display for PutAside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { retry_offsets, dead_letters, skipped, redriven } = self;
+        write!(
+            f,
+            "{dead_letters} dead letters ({skipped} skipped, {redriven} redriven), {retry_offsets} offsets of retry topics"
+        )
+    }
 }
 
 /// A record to send.
@@ -60,8 +89,22 @@ impl Records {
             .set("message.timeout.ms", "120000");
         let producer = config.create().map_err(FaultError::kafka("building a producer"))?;
         let asked = kafka.clone();
-        let since = blocking(move || Ok(ends(&asked, DEAD_LETTERS)?)).await?;
-        Ok(Self { kafka: kafka.clone(), producer, since })
+        let (since, parked_before) =
+            blocking(move || Ok((ends(&asked, DEAD_LETTERS)?, retry_offsets(&asked)?))).await?;
+        let (skipped, redriven) = Default::default();
+        Ok(Self { kafka: kafka.clone(), producer, since, parked_before, skipped, redriven })
+    }
+
+    /// What was put aside since the run began.
+    pub async fn put_aside(&self) -> Result<PutAside, FaultError> {
+        let kafka = self.kafka.clone();
+        let offsets = blocking(move || Ok(retry_offsets(&kafka)?)).await?;
+        Ok(PutAside {
+            retry_offsets: offsets - self.parked_before,
+            dead_letters: self.dead_letters().await?.len(),
+            skipped: self.skipped.load(Ordering::SeqCst),
+            redriven: self.redriven.load(Ordering::SeqCst),
+        })
     }
 
     /// Why the pipeline cannot be given poison; none when it can.
@@ -160,7 +203,9 @@ impl Records {
         let mut record = FutureRecord::<[u8], [u8]>::to(&topic).partition(letter.aside.origin.partition).headers(added);
         record.key = letter.aside.key.as_deref();
         record.payload = message.payload().filter(|_| event);
-        self.deliver(record).await.map(drop)
+        self.deliver(record).await?;
+        if event { &self.redriven } else { &self.skipped }.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     async fn deliver(&self, record: FutureRecord<'_, [u8], [u8]>) -> Result<Place, FaultError> {
@@ -196,6 +241,14 @@ impl Records {
         }
         Ok(words)
     }
+}
+
+fn retry_offsets(kafka: &Kafka) -> Result<i64, ReadError> {
+    let mut sum = 0;
+    for (group, _) in GROUPS {
+        sum += ends(kafka, &retry(group).0)?.values().sum::<i64>();
+    }
+    Ok(sum)
 }
 
 /// One record of each way to be unreadable. `name` tells them from those of other rounds.

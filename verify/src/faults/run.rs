@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{Fault, FaultError, Kind, Round, Schedule, inject::Injector};
+use super::{Fault, FaultError, Kind, PutAside, Round, Schedule, inject::Injector};
 use crate::{
     acknowledged,
     client::WalletApi,
@@ -51,6 +51,8 @@ pub struct Report {
     pub left_out: Vec<(Kind, String)>,
     /// What did not go as planned: faults that met nobody, what did not recover.
     pub troubles: Vec<String>,
+    /// What the groups put aside meanwhile.
+    pub put_aside: PutAside,
     /// What the load came to.
     pub load: String,
     /// What the stores say.
@@ -72,6 +74,7 @@ impl Report {
         for (kind, why) in &self.left_out {
             let _ = writeln!(text, "left out           {kind:<16} {why}");
         }
+        let _ = writeln!(text, "put aside          {}", self.put_aside);
         for trouble in &self.troubles {
             let _ = writeln!(text, "TROUBLE            {trouble}");
         }
@@ -136,7 +139,8 @@ pub async fn run(environment: &Environment, options: &Options, say: impl Fn(&str
         let lost = acknowledged::violations(&load, &outcome.wallets, &reading.facts);
         verdict.rule("acknowledged", acknowledged::PROMISE, &lost);
     }
-    Ok(Report { injected, left_out, troubles, load: load::describe(&load, &outcome), verdict })
+    let put_aside = injector.put_aside().await?;
+    Ok(Report { injected, left_out, troubles, put_aside, load: load::describe(&load, &outcome), verdict })
 }
 
 struct Rounds<'a, S> {

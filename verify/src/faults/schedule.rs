@@ -105,7 +105,8 @@ impl Schedule {
             Kind::BrokerPause => (3_000, 25_000),
             Kind::Disconnect => (2_000, 8_000),
             Kind::TableLock => (2_000, 10_000),
-            Kind::RetryStorm => (500, 2_500),
+            // A record is tried for half a minute in all.
+            Kind::RetryStorm => (1_000, 10_000),
             Kind::PoisonedWallet => (1_000, 5_000),
             _ => (0, 0),
         };

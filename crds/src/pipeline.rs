@@ -321,11 +321,11 @@ pub struct ProcessorStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_records: Option<i64>,
     /// Records in its retry topics from the oldest unfinished one on, over all partitions: at most so many wait to be tried again. Absent
-    /// while it is unknown, or where there is no retry topic. Written as lagRecords is.
+    /// while it is unknown, or where there is no retry topic. Written at most every 30 seconds, and when it becomes 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_depth: Option<i64>,
     /// Records that its dead-letter topic holds, those of other processors that share it included. Absent while it is unknown, or where
-    /// there is no dead-letter topic. Written as lagRecords is.
+    /// there is no dead-letter topic. Written at most every 30 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<i64>,
 }

@@ -62,8 +62,10 @@ impl Readings {
 fn is_news(old: &Reading, new: &Reading, age: Duration) -> bool {
     let is_gone = |old: Option<i64>, new: Option<i64>| new == Some(0) && old != Some(0);
     let gone = is_gone(old.lag, new.lag) || is_gone(old.retry, new.retry);
-    let counts = |reading: &Reading| [reading.lag, reading.retry, reading.dead_letters].map(bucket);
-    let other = counts(old) != counts(new) || old.members != new.members || old.state != new.state;
+    // Lag moves all the time; that a record fails is the exception, and people count those.
+    let lag = bucket(old.lag) != bucket(new.lag);
+    let failures = (old.retry, old.dead_letters) != (new.retry, new.dead_letters);
+    let other = lag || failures || old.members != new.members || old.state != new.state;
     (gone && age >= GONE) || (other && age >= INTERVAL)
 }
 
@@ -89,8 +91,11 @@ mod tests {
         assert!(readings.take(key(), reading(0), at(47)), "gone");
         assert!(readings.take(key(), Reading::default(), at(80)), "unknown");
         assert_eq!(readings.shown("uid", "ledger"), Some(Reading::default()));
-        let one_dead = Reading { dead_letters: Some(1), ..Reading::default() };
-        assert!(readings.take(key(), one_dead, at(110)), "a dead letter is news, whatever the lag");
+        let dead = |dead_letters| Reading { dead_letters: Some(dead_letters), ..Reading::default() };
+        assert!(readings.take(key(), dead(7), at(110)), "a dead letter is news, whatever the lag");
+        assert!(!readings.take(key(), dead(6), at(130)), "too soon");
+        assert!(readings.take(key(), dead(6), at(140)), "each counts, whatever the magnitude");
+        assert_eq!(readings.shown("uid", "ledger"), Some(dead(6)));
         readings.retain(|_| false);
         assert_eq!(readings.shown("uid", "ledger"), None);
     }

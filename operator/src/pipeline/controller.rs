@@ -161,9 +161,12 @@ impl One<'_> {
             return Ok(Action::requeue(WAIT));
         }
         let settled = self.apply(world).await?;
-        for name in applier.prune_topics(&topics).await? {
+        let released = applier.prune_topics(&topics).await?;
+        // One Event: of several alike the API keeps the first, and a number.
+        if !released.is_empty() {
             let note = format!(
-                "KafkaTopic {name} goes, because no processor needs it any more; the topic stays in Kafka, with what is in it"
+                "of KafkaTopic {} no processor has need any more, and the resource goes; the topic stays in Kafka, with what is in it",
+                released.join(", ")
             );
             self.context.events.normal(&self.about, "TopicReleased", "Prune", note).await;
         }

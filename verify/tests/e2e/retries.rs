@@ -144,7 +144,7 @@ async fn what_cannot_be_had_is_refused_with_a_sentence_that_says_what_to_do() {
 
         // By the operator, where it takes a look at others.
         world.apply_pipeline(NAME, spec.clone()).await.unwrap();
-        world.topic_is_ready(&dead_letters).await;
+        world.kafka_has_partitions(&dead_letters, 2).await;
         let rival = |change: &dyn Fn(&mut Value)| {
             let mut rival = spec.clone();
             let mut ledger = spec["processors"][1].clone();

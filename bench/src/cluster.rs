@@ -1,6 +1,11 @@
 //! The cluster of `hack/up`, and what a run makes on it for itself and clears away.
 
-use std::{process::Stdio, str::FromStr, time::Duration};
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail, ensure};
 use rdkafka::{
@@ -16,7 +21,6 @@ use sqlx::{
 };
 use tidegate_settings::binding::{KafkaConnection, KafkaSecurity, ScramMechanism, Secret};
 use tidegate_verify::environment::{Environment, Kafka};
-use tokio::{io::AsyncWriteExt, process::Command, time::Instant};
 use uuid::Uuid;
 
 /// How long anything may take that only prepares or clears away.
@@ -154,15 +158,27 @@ impl Scratch {
         replicas: i32,
     ) -> anyhow::Result<String> {
         let name = cluster.name(of);
+        self.topic_called(cluster, &name, partitions, replicas).await?;
+        Ok(name)
+    }
+
+    /// The same, where somebody else says what it is called.
+    pub async fn topic_called(
+        &mut self,
+        cluster: &Cluster,
+        name: &str,
+        partitions: i32,
+        replicas: i32,
+    ) -> anyhow::Result<()> {
         let in_sync = if replicas > 1 { "2" } else { "1" };
         let topic =
-            NewTopic::new(&name, partitions, TopicReplication::Fixed(replicas)).set("min.insync.replicas", in_sync);
+            NewTopic::new(name, partitions, TopicReplication::Fixed(replicas)).set("min.insync.replicas", in_sync);
         let made = cluster.admin()?.create_topics([&topic], &options()).await.context("creating a topic")?;
-        self.topics.push(name.clone());
+        self.topics.push(name.to_owned());
         if let Some(Err((_, code))) = made.first() {
             bail!("creating topic {name}: {code}");
         }
-        let (client, topic) = (cluster.client(), name.clone());
+        let (client, topic) = (cluster.client(), name.to_owned());
         tokio::task::spawn_blocking(move || {
             let reader: BaseConsumer = client.create()?;
             let ends = Instant::now() + PATIENCE;
@@ -179,8 +195,7 @@ impl Scratch {
                 std::thread::sleep(Duration::from_millis(100));
             }
         })
-        .await??;
-        Ok(name)
+        .await?
     }
 
     /// A group's name, whose offsets are forgotten in the end.
@@ -218,18 +233,24 @@ fn options() -> AdminOptions {
 
 /// Runs kubectl; what it printed.
 pub async fn kubectl(arguments: &[&str], input: Option<&str>) -> anyhow::Result<Vec<u8>> {
+    let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let input = input.map(str::to_owned);
+    tokio::task::spawn_blocking(move || run_kubectl(&arguments, input.as_deref())).await?
+}
+
+fn run_kubectl(arguments: &[String], input: Option<&str>) -> anyhow::Result<Vec<u8>> {
     let mut command = Command::new("kubectl");
-    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     let mut child = command.spawn().context("running kubectl")?;
     if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
-        stdin.write_all(input.as_bytes()).await.context("writing to kubectl")?;
+        stdin.write_all(input.as_bytes()).context("writing to kubectl")?;
     }
-    let output = child.wait_with_output().await.context("waiting for kubectl")?;
+    let output = child.wait_with_output().context("waiting for kubectl")?;
     ensure!(
         output.status.success(),
         "kubectl {}: {}",
-        arguments.first().copied().unwrap_or_default(),
+        arguments.first().map(String::as_str).unwrap_or_default(),
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(output.stdout)

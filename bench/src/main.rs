@@ -2,6 +2,7 @@
 //! Figures go to standard output, a JSON object a line; progress and a line for people to standard error.
 
 mod cluster;
+mod consumer;
 mod http;
 mod memory;
 mod outbox;
@@ -33,6 +34,8 @@ enum Bench {
     Outbox(outbox::Options),
     /// A replay of the ledger; reference: psql COPY of the same rows.
     Projector(projector::Options),
+    /// Records through the runtime's consumer; reference: a bare loop on librdkafka.
+    Consumer(consumer::Options),
     /// Memory of the operator and the services, idle and at load.
     Memory(memory::Options),
 }
@@ -55,6 +58,7 @@ async fn run(bench: &Bench, cluster: &Cluster, scratch: &mut Scratch) -> anyhow:
         Bench::Wallet(options) => wallet::run(options, cluster, scratch).await,
         Bench::Outbox(options) => outbox::run(options, cluster, scratch).await,
         Bench::Projector(options) => projector::run(options, cluster, scratch).await,
+        Bench::Consumer(options) => consumer::run(options, cluster, scratch).await,
         Bench::Memory(options) => memory::run(options, cluster, scratch).await,
     }
 }

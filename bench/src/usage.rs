@@ -71,6 +71,12 @@ impl Census {
 }
 
 impl Usage {
+    /// Seconds that a group used since then.
+    pub fn of(&self, group: &str, before: &Self) -> f64 {
+        let seconds = |usage: &Self| usage.0.get(group).copied().unwrap_or_default();
+        seconds(self) - seconds(before)
+    }
+
     /// What was used since then, as parts of one processor over so many seconds.
     pub fn since(&self, before: &Self, seconds: f64) -> BTreeMap<String, f64> {
         let share = |(group, after): (&String, &f64)| {

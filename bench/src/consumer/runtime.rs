@@ -73,7 +73,7 @@ impl Member {
         let mut config = ConsumerConfig::new("tidegate-bench", &consumes);
         // What is parked stays parked while it is measured.
         config.retry = Some(retry()?);
-        config.dead_letter = Some(DeadLetter { topic: dead_letters.to_owned() });
+        config.dead_letter = Some(DeadLetter { topic: dead_letters.to_owned(), partitions: None, retention: None });
         Ok(Self { config })
     }
 

@@ -58,7 +58,6 @@ impl Outbox {
     }
 
     /// One window: times from an event's commit until it was seen, microseconds.
-    #[allow(clippy::useless_conversion, reason = "a relay may take more than a connection")]
     pub async fn run(&self, cluster: &Cluster, options: &Options, wake: Wake) -> anyhow::Result<Histogram<u64>> {
         let (relaying, writing) = (cluster.pool(&self.database, 8), self.writing(cluster, wake));
         let shutdown = Shutdown::new();

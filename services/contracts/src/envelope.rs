@@ -1,5 +1,7 @@
 //! What every event on a topic is wrapped in.
 
+use std::io::Write;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -87,7 +89,7 @@ struct Wire {
 }
 
 impl<E: Event> Envelope<E> {
-    /// The record's value: JSON in UTF-8.
+    /// The record's value as JSON.
     pub fn to_json(&self) -> Value {
         serde_json::json!({
             "eventId": self.event_id,
@@ -104,7 +106,34 @@ impl<E: Event> Envelope<E> {
 
     /// The record's value.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.to_json().to_string().into_bytes()
+        self.to_bytes_with(&self.event.to_data().to_string())
+    }
+
+    /// The record's value, for whoever has made the JSON of [`Event::to_data`] already.
+    pub fn to_bytes_with(&self, data: &str) -> Vec<u8> {
+        let mut value = Vec::with_capacity(320 + data.len());
+        // Neither writing to a vector nor making JSON of text fails. An aggregate's id is the only text here that may need escapes.
+        let _ = value.write_all(br#"{"aggregateId":"#);
+        let _ = serde_json::to_writer(&mut value, &self.aggregate_id);
+        let _ = write!(
+            value,
+            r#","aggregateType":"{}","aggregateVersion":{},"causationId":"#,
+            E::AGGREGATE_TYPE,
+            self.aggregate_version
+        );
+        let _ = match self.causation_id {
+            Some(id) => write!(value, r#""{id}""#),
+            None => value.write_all(b"null"),
+        };
+        let _ = write!(
+            value,
+            r#","correlationId":"{}","data":{data},"eventId":"{}","eventType":"{}","timestamp":"{:.3}"}}"#,
+            self.correlation_id,
+            self.event_id,
+            self.event.event_type(),
+            self.timestamp
+        );
+        value
     }
 
     /// Reads a record's value. Keys that this build does not know are let pass: a newer producer may say more.

@@ -97,8 +97,17 @@ fn every_event_that_was_ever_published_is_readable_and_written_the_same() {
     ] {
         assert_eq!(Envelope::from_bytes(golden.as_bytes()).unwrap(), read);
         assert_eq!(read.to_json(), serde_json::from_str::<serde_json::Value>(golden).unwrap());
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&read.to_bytes()).unwrap(), read.to_json());
         assert_eq!(Envelope::from_bytes(&read.to_bytes()).unwrap(), read);
     }
+}
+
+#[test]
+fn an_id_of_any_characters_is_written_as_json() {
+    let opened = WalletOpened { owner_id: "a \"b\" \\ \u{1}".into(), currency: "EUR".parse().unwrap() };
+    let mut envelope = envelope(1, WalletEvent::WalletOpened(opened));
+    envelope.aggregate_id = "\"quoted\" \\ \u{7} \u{1f980}".into();
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&envelope.to_bytes()).unwrap(), envelope.to_json());
 }
 
 fn changed(from: &str, to: &str) -> Result<Envelope<WalletEvent>, Unreadable> {

@@ -92,8 +92,7 @@ async fn apply_to_ledger(
     let news = stream::news(&seen, events)?;
     if !news.is_empty() {
         let bookings: Vec<_> = news.iter().filter_map(|event| ledger::booking(event)).collect();
-        ledger::book(connection, &bookings).await?;
-        ledger::mark(connection, &stream::watermarks(&news)).await?;
+        ledger::book(connection, &bookings, &stream::watermarks(&news)).await?;
     }
     Ok(())
 }

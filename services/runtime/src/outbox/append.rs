@@ -46,17 +46,22 @@ pub enum AppendError {
 impl OutboxEvent {
     /// The record of an event: its key is the aggregate's id, its headers are those that every event has.
     pub fn of<E: Event>(topic: &str, envelope: &Envelope<E>, traceparent: Option<&str>) -> Self {
+        Self::with_payload(topic, envelope, envelope.to_bytes(), traceparent)
+    }
+
+    /// The same, for whoever has made the event's bytes already.
+    pub fn with_payload<E: Event>(
+        topic: &str,
+        envelope: &Envelope<E>,
+        payload: Vec<u8>,
+        traceparent: Option<&str>,
+    ) -> Self {
         let mut headers = vec![
             (headers::EVENT_TYPE.to_owned(), envelope.event.event_type().to_owned()),
             (headers::AGGREGATE_TYPE.to_owned(), E::AGGREGATE_TYPE.to_owned()),
         ];
         headers.extend(traceparent.map(|value| (headers::TRACEPARENT.to_owned(), value.to_owned())));
-        Self {
-            topic: topic.to_owned(),
-            key: envelope.aggregate_id.clone().into_bytes(),
-            headers,
-            payload: envelope.to_bytes(),
-        }
+        Self { topic: topic.to_owned(), key: envelope.aggregate_id.clone().into_bytes(), headers, payload }
     }
 
     fn bytes(&self) -> usize {

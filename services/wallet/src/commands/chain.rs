@@ -26,16 +26,23 @@ const EVENTS: i64 = 1000;
 /// How long to wait when the database cannot be reached.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// An event as it is written. Its data is made once: for the hash, the table and the topic.
+pub struct Written {
+    /// The event.
+    pub envelope: Envelope<WalletEvent>,
+    /// Its data, as JSON.
+    pub data: String,
+    /// Its hash.
+    pub hash: Hash,
+}
+
 /// The events with their hashes. `heads` holds the last hash of each wallet that has one, and then that of the last event here.
-pub fn links(
-    heads: &mut HashMap<WalletId, Hash>,
-    events: Vec<(WalletId, Envelope<WalletEvent>)>,
-) -> Vec<(Envelope<WalletEvent>, Hash)> {
+pub fn links(heads: &mut HashMap<WalletId, Hash>, events: Vec<(WalletId, Envelope<WalletEvent>)>) -> Vec<Written> {
     let linked = events.into_iter().map(|(wallet, envelope)| {
         let data = envelope.event.to_data();
         let head = heads.entry(wallet).or_insert_with(|| chain::genesis(&envelope.aggregate_id));
         *head = chain::next(head, &link(&envelope, &data));
-        (envelope, *head)
+        Written { data: data.to_string(), hash: *head, envelope }
     });
     linked.collect()
 }
@@ -127,18 +134,17 @@ pub async fn chain_old_events(pool: PgPool, shutdown: Shutdown) {
 /// Completes the next wallets; which.
 async fn complete_some(pool: &PgPool, after: &str) -> Result<Vec<String>, StoreError> {
     let on = "looking for events without hashes";
-    let mut transaction = pool.begin().await.map_err(StoreError::on(on))?;
     let wallets: Vec<String> = sqlx::query_scalar(
         "SELECT wallet_id FROM wallet_state WHERE wallet_id > $1 AND chained <> version ORDER BY wallet_id LIMIT $2",
     )
     .bind(after)
     .bind(WALLETS)
-    .fetch_all(&mut *transaction)
+    .fetch_all(pool)
     .await
     .map_err(StoreError::on(on))?;
     let mut locks: Vec<i64> = wallets.iter().map(|wallet| lock_of("wallet", wallet)).collect();
     locks.sort_unstable();
-    store::lock(&mut transaction, &locks).await?;
+    let mut transaction = store::begin(pool, &locks).await?;
     for wallet in &wallets {
         complete(&mut transaction, wallet).await?;
     }

@@ -26,7 +26,8 @@ use uuid::Uuid;
 
 use super::{
     answer::Answer,
-    chain, lock_of,
+    chain::{self, Written},
+    lock_of,
     metrics::CommitterMetrics,
     plan::{Plan, Planned, Request, Terms, plan},
     store::{self, Loaded, Writes},
@@ -190,10 +191,8 @@ impl Writer {
     }
 
     async fn attempt(&self, requests: &[Request], doubt: &mut Option<Doubt>) -> Result<Vec<Answer>, StoreError> {
-        let mut transaction =
-            self.surroundings.pool.begin().await.map_err(StoreError::on("beginning a transaction"))?;
-        let holds = holds(&mut transaction, requests).await?;
-        store::lock(&mut transaction, &locks(requests, &holds)).await?;
+        let holds = holds(&self.surroundings.pool, requests).await?;
+        let mut transaction = store::begin(&self.surroundings.pool, &locks(requests, &holds)).await?;
         crash_point!("committer::locked");
         // Behind the locks: a commit that was in doubt has ended by now, one way or the other.
         if let Some(Doubt { event_id, .. }) = *doubt {
@@ -203,9 +202,7 @@ impl Writer {
             }
         }
         let now = (self.surroundings.now)();
-        let Loaded { book, mut heads, .. } = load(&mut transaction, requests, &holds).await?;
-        let keys: Vec<&str> = requests.iter().filter_map(|r| r.key.as_ref()).map(|key| key.key.as_str()).collect();
-        let given = if keys.is_empty() { HashMap::new() } else { store::answers(&mut transaction, &keys).await? };
+        let Loaded { book, mut heads, given, .. } = load(&mut transaction, requests, &holds).await?;
         let Surroundings { overdraft, new_id, .. } = *self.surroundings;
         let plan = plan(book, &given, requests, Terms { overdraft, now, new_id });
         self.write(&mut transaction, requests, &plan, &mut heads, now).await?;
@@ -241,9 +238,11 @@ impl Writer {
         let writes = Writes { now, events: &events, wallets: &wallets, holds: &plan.holds(), answers: &answers };
         store::write(connection, writes).await?;
         let trace = |planned: &Planned| requests[planned.request].traceparent.as_deref();
-        let published = events.iter().map(|(event, _)| event).zip(&plan.events);
-        let record = |(event, planned)| OutboxEvent::of(&self.surroundings.topic, event, trace(planned));
-        let records: Vec<_> = published.map(record).collect();
+        let record = |(event, planned): (&Written, _)| {
+            let value = event.envelope.to_bytes_with(&event.data);
+            OutboxEvent::with_payload(&self.surroundings.topic, &event.envelope, value, trace(planned))
+        };
+        let records: Vec<_> = events.iter().zip(&plan.events).map(record).collect();
         Ok(outbox::append(connection, &records).await?)
     }
 }
@@ -259,12 +258,12 @@ fn next_batch(waiting: &VecDeque<Waiting>) -> usize {
 }
 
 /// The holds that the requests name, by their ids, and the wallet of each that was placed.
-async fn holds(connection: &mut PgConnection, requests: &[Request]) -> Result<HashMap<Uuid, WalletId>, StoreError> {
+async fn holds(pool: &PgPool, requests: &[Request]) -> Result<HashMap<Uuid, WalletId>, StoreError> {
     let named: BTreeSet<Uuid> = requests.iter().flat_map(Request::commands).filter_map(|c| c.hold()).collect();
     if named.is_empty() {
         return Ok(HashMap::new());
     }
-    store::wallets_of_holds(connection, &named.into_iter().collect::<Vec<_>>()).await
+    store::wallets_of_holds(pool, &named.into_iter().collect::<Vec<_>>()).await
 }
 
 /// Everything that the requests may be decided on. Chains that an older build left behind are completed first.
@@ -275,7 +274,8 @@ async fn load(
 ) -> Result<Loaded, StoreError> {
     let named = requests.iter().flat_map(Request::commands).flat_map(|command| command.wallets());
     let ids: BTreeSet<&str> = named.chain(holds.values()).map(WalletId::as_str).collect();
-    let mut loaded = store::wallets(connection, &ids.into_iter().collect::<Vec<_>>()).await?;
+    let keys: Vec<&str> = requests.iter().filter_map(|r| r.key.as_ref()).map(|key| key.key.as_str()).collect();
+    let mut loaded = store::load(connection, &ids.into_iter().collect::<Vec<_>>(), &keys).await?;
     for wallet in std::mem::take(&mut loaded.unchained) {
         let head = chain::complete(connection, wallet.as_str()).await?;
         loaded.heads.insert(wallet, head);

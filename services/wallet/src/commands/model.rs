@@ -177,7 +177,7 @@ impl Tables {
         let plan = plan(self.book.clone(), &self.answers, requests, terms);
         if fate != Fate::DiesBefore {
             let linked = chain::links(&mut self.heads, envelopes(requests, &plan));
-            self.events.extend(linked);
+            self.events.extend(linked.into_iter().map(|event| (event.envelope, event.hash)));
             plan.wallets().into_iter().for_each(|w| drop(self.book.wallets.insert(w.id.clone(), w.clone())));
             plan.holds().into_iter().for_each(|h| drop(self.book.holds.insert(h.id, h.clone())));
             for &n in &plan.keep {

@@ -1,16 +1,16 @@
 //! The command side's tables, several rows a statement. Everything here happens inside the committer's transaction.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write};
 
 use jiff::Timestamp;
-use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
-use tidegate_contracts::{
-    Currency, Envelope, Event, Money,
-    wallet::{WalletEvent, chain::Hash},
+use sqlx::{
+    AssertSqlSafe, PgConnection, PgPool, Row,
+    postgres::{PgRow, PgTransaction},
 };
+use tidegate_contracts::{Currency, Event, Money, wallet::chain::Hash};
 use uuid::Uuid;
 
-use super::{answer::Answer, plan::IdempotencyKey};
+use super::{answer::Answer, chain::Written, plan::IdempotencyKey};
 use crate::{
     domain::{Book, Hold, Settled, Wallet, WalletId},
     error::StoreError,
@@ -22,62 +22,77 @@ pub struct StoredAnswer {
     pub answer: Answer,
 }
 
-/// Takes the locks in the order given, until the transaction ends.
+/// Begins a transaction that holds these locks, taken in the order given, until it ends: one way to the database and back.
 ///
 /// Advisory locks and not row locks: taking a row lock assigns the transaction id, which must happen only once every lock is held.
-/// The outbox is read in the order of transaction ids; so whoever writes a wallet later has the greater one.
-pub async fn lock(connection: &mut PgConnection, keys: &[i64]) -> Result<(), StoreError> {
-    sqlx::query(
-        "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (key, nth) ORDER BY nth",
-    )
-    .bind(keys)
-    .execute(connection)
-    .await
-    .map_err(StoreError::on("locking the wallets"))?;
-    Ok(())
+/// The outbox is read in the order of transaction ids; so whoever writes a wallet later has the greater one. What is decided on must be
+/// read by a later statement: the snapshot of this one is older than the wait for its locks.
+pub async fn begin(pool: &PgPool, locks: &[i64]) -> Result<PgTransaction<'static>, StoreError> {
+    let mut statement = String::with_capacity(160 + 20 * locks.len());
+    statement.push_str("BEGIN; SELECT pg_advisory_xact_lock(key) FROM unnest('{");
+    for (nth, lock) in locks.iter().enumerate() {
+        // Writing to a string does not fail.
+        let _ = write!(statement, "{}{lock}", if nth == 0 { "" } else { "," });
+    }
+    statement.push_str("}'::bigint[]) WITH ORDINALITY AS wanted (key, nth) ORDER BY nth");
+    // Numbers and nothing else were put into it.
+    pool.begin_with(AssertSqlSafe(statement)).await.map_err(StoreError::on("locking the wallets"))
 }
 
 /// The wallets of those holds that were placed. A hold never changes its wallet, so this needs no lock.
 pub async fn wallets_of_holds(
-    connection: &mut PgConnection,
+    pool: &PgPool,
     holds: &[Uuid],
 ) -> Result<HashMap<Uuid, WalletId>, StoreError> {
     let on = "looking for the wallets of holds";
     let rows: Vec<(Uuid, String)> =
         sqlx::query_as("SELECT hold_id, wallet_id FROM wallet_holds WHERE hold_id = ANY($1)")
             .bind(holds)
-            .fetch_all(connection)
+            .fetch_all(pool)
             .await
             .map_err(StoreError::on(on))?;
     rows.into_iter().map(|(hold, wallet)| Ok((hold, wallet_id(wallet)?))).collect()
 }
 
-/// Wallets, and where their hash chains end.
+/// What a batch is decided on.
 #[derive(Default)]
 pub struct Loaded {
-    /// The wallets.
+    /// The wallets that it names, as far as they exist.
     pub book: Book,
     /// The last hash of each.
     pub heads: HashMap<WalletId, Hash>,
     /// Those whose last events an older build wrote, without hashes.
     pub unchained: Vec<WalletId>,
+    /// The answers that were given to its keys.
+    pub given: HashMap<String, StoredAnswer>,
 }
 
-/// The wallets of those ids that exist.
-pub async fn wallets(connection: &mut PgConnection, ids: &[&str]) -> Result<Loaded, StoreError> {
-    let on = "reading the wallets";
+/// The wallets of those ids that exist, and the answers that were given to those keys: one way to the database and back for both.
+pub async fn load(connection: &mut PgConnection, ids: &[&str], keys: &[&str]) -> Result<Loaded, StoreError> {
+    let on = "reading the wallets and the answers given before";
+    // A row with a request's hash is an answer.
     let rows = sqlx::query(
-        "SELECT wallet_id, version, owner_id, currency, balance, held, head, chained = version AS is_chained,
+        "SELECT wallet_id AS id, version, owner_id, currency, balance, held, head, chained = version AS is_chained,
                 (extract(epoch FROM opened_at) * 1000)::bigint AS opened_at,
-                (extract(epoch FROM updated_at) * 1000)::bigint AS updated_at
-         FROM wallet_state WHERE wallet_id = ANY($1)",
+                (extract(epoch FROM updated_at) * 1000)::bigint AS updated_at,
+                NULL::bytea AS request_hash, NULL::smallint AS status, NULL::text AS body
+         FROM wallet_state WHERE wallet_id = ANY($1)
+         UNION ALL
+         SELECT key, 0, '', '', 0, 0, NULL, false, 0, 0, request_hash, status, body
+         FROM idempotency_keys WHERE key = ANY($2)",
     )
     .bind(ids)
+    .bind(keys)
     .fetch_all(connection)
     .await
     .map_err(StoreError::on(on))?;
     let mut loaded = Loaded::default();
     for row in &rows {
+        if let Some(request_hash) = row.try_get("request_hash").map_err(StoreError::on(on))? {
+            let key = row.try_get("id").map_err(StoreError::on(on))?;
+            loaded.given.insert(key, StoredAnswer { request_hash, answer: answer(row)? });
+            continue;
+        }
         let wallet = wallet(row)?;
         let head: Option<&[u8]> = row.try_get("head").map_err(StoreError::on(on))?;
         let is_chained: bool = row.try_get("is_chained").map_err(StoreError::on(on))?;
@@ -97,7 +112,7 @@ fn wallet(row: &PgRow) -> Result<Wallet, StoreError> {
     let units = |name: &str| row.try_get::<i64, _>(name).map_err(StoreError::on(on));
     let currency = currency(row.try_get("currency").map_err(StoreError::on(on))?)?;
     Ok(Wallet {
-        id: wallet_id(row.try_get("wallet_id").map_err(StoreError::on(on))?)?,
+        id: wallet_id(row.try_get("id").map_err(StoreError::on(on))?)?,
         version: units("version")?,
         owner_id: row.try_get("owner_id").map_err(StoreError::on(on))?,
         balance: Money::new(units("balance")?, currency),
@@ -153,31 +168,12 @@ fn time(ms: i64) -> Result<Timestamp, StoreError> {
     Timestamp::from_millisecond(ms).map_err(|_| StoreError::Unreadable { what: "a time", value: ms.to_string() })
 }
 
-/// The answers that were given to those keys.
-pub async fn answers(
-    connection: &mut PgConnection,
-    keys: &[&str],
-) -> Result<HashMap<String, StoredAnswer>, StoreError> {
+fn answer(row: &PgRow) -> Result<Answer, StoreError> {
     let on = "reading the answers given before";
-    let rows = sqlx::query("SELECT key, request_hash, status, body FROM idempotency_keys WHERE key = ANY($1)")
-        .bind(keys)
-        .fetch_all(connection)
-        .await
-        .map_err(StoreError::on(on))?;
-    rows.iter()
-        .map(|row| {
-            let status: i16 = row.try_get("status").map_err(StoreError::on(on))?;
-            let answer = Answer {
-                status: u16::try_from(status).map_err(|_| StoreError::Unreadable {
-                    what: "idempotency_keys.status",
-                    value: status.to_string(),
-                })?,
-                body: row.try_get("body").map_err(StoreError::on(on))?,
-            };
-            let request_hash = row.try_get("request_hash").map_err(StoreError::on(on))?;
-            Ok((row.try_get("key").map_err(StoreError::on(on))?, StoredAnswer { request_hash, answer }))
-        })
-        .collect()
+    let status: i16 = row.try_get("status").map_err(StoreError::on(on))?;
+    let status = u16::try_from(status)
+        .map_err(|_| StoreError::Unreadable { what: "idempotency_keys.status", value: status.to_string() })?;
+    Ok(Answer { status, body: row.try_get("body").map_err(StoreError::on(on))? })
 }
 
 /// Whether the event is there: after a commit whose outcome nobody heard.
@@ -193,8 +189,8 @@ pub async fn is_stored(connection: &mut PgConnection, event_id: Uuid) -> Result<
 pub struct Writes<'a> {
     /// When answers were given.
     pub now: Timestamp,
-    /// The events, to be appended to their streams, and the hash of each.
-    pub events: &'a [(Envelope<WalletEvent>, Hash)],
+    /// The events, to be appended to their streams.
+    pub events: &'a [Written],
     /// The wallets as the batch leaves them, and the hash of the last event of each.
     pub wallets: &'a [(&'a Wallet, Hash)],
     /// The holds that the batch places or ends, as it leaves them.
@@ -213,9 +209,9 @@ pub async fn write(connection: &mut PgConnection, writes: Writes<'_>) -> Result<
            INSERT INTO wallet_events (wallet_id, version, event_id, event_type, occurred_at, correlation_id, causation_id,
              transaction_id, data, hash)
            SELECT wallet_id, version, event_id, event_type, 'epoch'::timestamptz + at * interval '1 ms', correlation_id,
-             causation_id, transaction_id, data, hash
+             causation_id, transaction_id, data::jsonb, hash
            FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], $6::uuid[], $7::uuid[], $8::uuid[],
-                       $9::jsonb[], $10::bytea[])
+                       $9::text[], $10::bytea[])
              AS new (wallet_id, version, event_id, event_type, at, correlation_id, causation_id, transaction_id, data, hash)),
          folded AS (
            INSERT INTO wallet_state
@@ -232,16 +228,16 @@ pub async fn write(connection: &mut PgConnection, writes: Writes<'_>) -> Result<
          SELECT key, request_hash, status, body, 'epoch'::timestamptz + $24 * interval '1 ms'
          FROM unnest($20::text[], $21::bytea[], $22::smallint[], $23::text[]) AS new (key, request_hash, status, body)",
     )
-    .bind(events.iter().map(|(event, _)| event.aggregate_id.as_str()).collect::<Vec<_>>())
-    .bind(events.iter().map(|(event, _)| event.aggregate_version).collect::<Vec<_>>())
-    .bind(events.iter().map(|(event, _)| event.event_id).collect::<Vec<_>>())
-    .bind(events.iter().map(|(event, _)| event.event.event_type()).collect::<Vec<_>>())
-    .bind(events.iter().map(|(event, _)| event.timestamp.as_millisecond()).collect::<Vec<_>>())
-    .bind(events.iter().map(|(event, _)| event.correlation_id).collect::<Vec<_>>())
-    .bind(events.iter().map(|(event, _)| event.causation_id).collect::<Vec<_>>())
-    .bind(events.iter().map(|(event, _)| event.event.transaction_id()).collect::<Vec<_>>())
-    .bind(events.iter().map(|(event, _)| event.event.to_data()).collect::<Vec<_>>())
-    .bind(events.iter().map(|(_, hash)| &hash[..]).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.envelope.aggregate_id.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.envelope.aggregate_version).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.envelope.event_id).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.envelope.event.event_type()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.envelope.timestamp.as_millisecond()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.envelope.correlation_id).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.envelope.causation_id).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.envelope.event.transaction_id()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.data.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| &event.hash[..]).collect::<Vec<_>>())
     .bind(wallets.iter().map(|(wallet, _)| wallet.id.as_str()).collect::<Vec<_>>())
     .bind(wallets.iter().map(|(wallet, _)| wallet.version).collect::<Vec<_>>())
     .bind(wallets.iter().map(|(wallet, _)| wallet.owner_id.as_str()).collect::<Vec<_>>())

@@ -117,55 +117,48 @@ pub async fn seen(connection: &mut PgConnection, wallets: &[&str]) -> Result<Has
     Ok(rows.into_iter().collect())
 }
 
-/// Books the events: two lines each, in one statement, and in this order: the entries' numbers are given in it.
-pub async fn book(connection: &mut PgConnection, bookings: &[Booking<'_>]) -> Result<(), StoreError> {
-    if bookings.is_empty() {
-        return Ok(());
-    }
+/// Books the events, two lines each, and moves the watermarks to where the events led, in one statement. The entries' numbers are
+/// given in this order.
+pub async fn book(
+    connection: &mut PgConnection,
+    bookings: &[Booking<'_>],
+    watermarks: &BTreeMap<&str, i64>,
+) -> Result<(), StoreError> {
     let text = |of: fn(&Booking<'_>) -> String| bookings.iter().map(of).collect::<Vec<_>>();
     sqlx::query(
-        "INSERT INTO ledger_entries (wallet_id, version, line, event_id, event_type, transaction_id, account, account_kind,
-           currency, amount, balance, counterparty, reference, occurred_at)
-         SELECT wallet_id, version, line, event_id, event_type, transaction_id,
-           CASE line WHEN 1 THEN wallet_id ELSE counter_account END, CASE line WHEN 1 THEN 'Wallet' ELSE counter_kind END,
-           currency, CASE line WHEN 1 THEN amount ELSE -amount END, CASE line WHEN 1 THEN balance END,
-           counterparty, reference, 'epoch'::timestamptz + occurred_at * interval '1 ms'
-         FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[],
-                     $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::bigint[])
-           WITH ORDINALITY AS booked (wallet_id, version, event_id, event_type, transaction_id, counter_account,
-             counter_kind, currency, amount, balance, counterparty, reference, occurred_at, nth),
-           (VALUES (1::smallint), (2::smallint)) AS lines (line)
-         ORDER BY nth, line",
+        "WITH booked AS (
+           INSERT INTO ledger_entries (wallet_id, version, line, event_id, event_type, transaction_id, account, account_kind,
+             currency, amount, balance, counterparty, reference, occurred_at)
+           SELECT wallet_id, version, line, event_id, event_type, transaction_id,
+             CASE line WHEN 1 THEN wallet_id ELSE counter_account END, CASE line WHEN 1 THEN 'Wallet' ELSE counter_kind END,
+             currency, CASE line WHEN 1 THEN amount ELSE -amount END, CASE line WHEN 1 THEN balance END,
+             counterparty, reference, 'epoch'::timestamptz + occurred_at * interval '1 ms'
+           FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[],
+                       $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::bigint[])
+             WITH ORDINALITY AS booked (wallet_id, version, event_id, event_type, transaction_id, counter_account,
+               counter_kind, currency, amount, balance, counterparty, reference, occurred_at, nth),
+             (VALUES (1::smallint), (2::smallint)) AS lines (line)
+           ORDER BY nth, line)
+         INSERT INTO ledger_watermarks (wallet_id, version) SELECT * FROM unnest($14::text[], $15::bigint[])
+         ON CONFLICT ON CONSTRAINT ledger_watermarks_wallet_id DO UPDATE SET version = excluded.version",
     )
-    .bind(text(|b| b.envelope.aggregate_id.clone()))
+    .bind(bookings.iter().map(|b| b.envelope.aggregate_id.as_str()).collect::<Vec<_>>())
     .bind(bookings.iter().map(|b| b.envelope.aggregate_version).collect::<Vec<_>>())
     .bind(bookings.iter().map(|b| b.envelope.event_id).collect::<Vec<_>>())
-    .bind(text(|b| b.envelope.event.event_type().to_owned()))
+    .bind(bookings.iter().map(|b| b.envelope.event.event_type()).collect::<Vec<_>>())
     .bind(bookings.iter().map(|b| b.transaction_id).collect::<Vec<_>>())
     .bind(text(|b| b.counter.account(b.balance.currency().code())))
-    .bind(text(|b| b.counter.kind().to_owned()))
+    .bind(bookings.iter().map(|b| b.counter.kind()).collect::<Vec<_>>())
     .bind(text(|b| b.balance.currency().code().to_owned()))
     .bind(bookings.iter().map(|b| b.amount).collect::<Vec<_>>())
     .bind(bookings.iter().map(|b| b.balance.units()).collect::<Vec<_>>())
     .bind(bookings.iter().map(|b| b.counterparty).collect::<Vec<_>>())
     .bind(bookings.iter().map(|b| b.reference).collect::<Vec<_>>())
     .bind(bookings.iter().map(|b| b.envelope.timestamp.as_millisecond()).collect::<Vec<_>>())
-    .execute(connection)
-    .await
-    .map_err(StoreError::on("booking entries in the ledger"))?;
-    Ok(())
-}
-
-/// Moves the watermarks to where the events led.
-pub async fn mark(connection: &mut PgConnection, watermarks: &BTreeMap<&str, i64>) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO ledger_watermarks (wallet_id, version) SELECT * FROM unnest($1::text[], $2::bigint[])
-         ON CONFLICT ON CONSTRAINT ledger_watermarks_wallet_id DO UPDATE SET version = excluded.version",
-    )
     .bind(watermarks.keys().collect::<Vec<_>>())
     .bind(watermarks.values().collect::<Vec<_>>())
     .execute(connection)
     .await
-    .map_err(StoreError::on("moving the ledger's watermarks"))?;
+    .map_err(StoreError::on("booking entries in the ledger"))?;
     Ok(())
 }

@@ -80,7 +80,12 @@ pub async fn run(options: &Options, cluster: &Cluster, scratch: &mut Scratch) ->
     depths(options, cluster, scratch, &report).await
 }
 
-async fn throughput(options: &Options, cluster: &Cluster, scratch: &mut Scratch, report: &Report) -> anyhow::Result<()> {
+async fn throughput(
+    options: &Options,
+    cluster: &Cluster,
+    scratch: &mut Scratch,
+    report: &Report,
+) -> anyhow::Result<()> {
     let topic = scratch.topic(cluster, "records", PARTITIONS, 1).await?;
     eprintln!("writing {} records", options.records);
     log::write(cluster, &topic, (0..options.records).map(|number| key(number % KEYS))).await?;
@@ -151,7 +156,10 @@ fn last(windows: &[Window]) -> &Window {
 }
 
 fn told(windows: &[Window]) -> Value {
-    windows.iter().map(|window| json!({"rate": rounded(window.rate), "cpuMicrosPerRecord": rounded(window.cpu)})).collect()
+    windows
+        .iter()
+        .map(|window| json!({"rate": rounded(window.rate), "cpuMicrosPerRecord": rounded(window.cpu)}))
+        .collect()
 }
 
 fn key(number: u64) -> String {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use rdkafka::{
-    ClientConfig, Message,
+    ClientConfig,
     consumer::{BaseConsumer, CommitMode, Consumer},
 };
 

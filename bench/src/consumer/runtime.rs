@@ -67,7 +67,13 @@ impl Member {
     }
 
     /// A member that reads nothing yet.
-    pub fn new(cluster: &Cluster, scratch: &mut Scratch, topic: &str, of: &str, dead_letters: &str) -> anyhow::Result<Self> {
+    pub fn new(
+        cluster: &Cluster,
+        scratch: &mut Scratch,
+        topic: &str,
+        of: &str,
+        dead_letters: &str,
+    ) -> anyhow::Result<Self> {
         let group = scratch.group(cluster, of);
         let consumes = Consumes { topics: vec![topic.to_owned()], group, start_at: None, ordered: None };
         let mut config = ConsumerConfig::new("tidegate-bench", &consumes);

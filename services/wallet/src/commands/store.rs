@@ -40,10 +40,7 @@ pub async fn begin(pool: &PgPool, locks: &[i64]) -> Result<PgTransaction<'static
 }
 
 /// The wallets of those holds that were placed. A hold never changes its wallet, so this needs no lock.
-pub async fn wallets_of_holds(
-    pool: &PgPool,
-    holds: &[Uuid],
-) -> Result<HashMap<Uuid, WalletId>, StoreError> {
+pub async fn wallets_of_holds(pool: &PgPool, holds: &[Uuid]) -> Result<HashMap<Uuid, WalletId>, StoreError> {
     let on = "looking for the wallets of holds";
     let rows: Vec<(Uuid, String)> =
         sqlx::query_as("SELECT hold_id, wallet_id FROM wallet_holds WHERE hold_id = ANY($1)")

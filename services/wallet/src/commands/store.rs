@@ -67,16 +67,19 @@ pub struct Loaded {
 /// The wallets of those ids that exist, and the answers that were given to those keys: one way to the database and back for both.
 pub async fn load(connection: &mut PgConnection, ids: &[&str], keys: &[&str]) -> Result<Loaded, StoreError> {
     let on = "reading the wallets and the answers given before";
-    // A row with a request's hash is an answer.
+    // A row with a request's hash is an answer. Each id is looked up by itself: left to choose, the planner compares every row of a
+    // table that was small when it looked with every id.
     let rows = sqlx::query(
         "SELECT wallet_id AS id, version, owner_id, currency, balance, held, head, chained = version AS is_chained,
                 (extract(epoch FROM opened_at) * 1000)::bigint AS opened_at,
                 (extract(epoch FROM updated_at) * 1000)::bigint AS updated_at,
                 NULL::bytea AS request_hash, NULL::smallint AS status, NULL::text AS body
-         FROM wallet_state WHERE wallet_id = ANY($1)
+         FROM unnest($1::text[]) AS wanted (id)
+           CROSS JOIN LATERAL (SELECT * FROM wallet_state WHERE wallet_id = wanted.id LIMIT 1) AS found
          UNION ALL
          SELECT key, 0, '', '', 0, 0, NULL, false, 0, 0, request_hash, status, body
-         FROM idempotency_keys WHERE key = ANY($2)",
+         FROM unnest($2::text[]) AS wanted (id)
+           CROSS JOIN LATERAL (SELECT * FROM idempotency_keys WHERE key = wanted.id LIMIT 1) AS found",
     )
     .bind(ids)
     .bind(keys)

@@ -109,10 +109,14 @@ fn out_of_hold<'a>(envelope: &'a Envelope<WalletEvent>, captured: &'a HoldCaptur
 /// The versions up to which those wallets are booked.
 pub async fn seen(connection: &mut PgConnection, wallets: &[&str]) -> Result<HashMap<String, i64>, StoreError> {
     let rows: Vec<(String, i64)> =
-        sqlx::query_as("SELECT wallet_id, version FROM ledger_watermarks WHERE wallet_id = ANY($1)")
-            .bind(wallets)
-            .fetch_all(connection)
-            .await
+        sqlx::query_as(
+            // Each by itself: see `load` of the command side.
+            "SELECT wallet_id, version FROM unnest($1::text[]) AS wanted (id)
+             CROSS JOIN LATERAL (SELECT wallet_id, version FROM ledger_watermarks WHERE wallet_id = wanted.id LIMIT 1) AS found",
+        )
+        .bind(wallets)
+        .fetch_all(connection)
+        .await
             .map_err(StoreError::on("reading the ledger's watermarks"))?;
     Ok(rows.into_iter().collect())
 }

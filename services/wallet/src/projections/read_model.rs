@@ -52,10 +52,14 @@ pub fn fold<'a>(news: &[&'a Envelope<WalletEvent>]) -> BTreeMap<&'a str, Change<
 /// The versions that the rows of those wallets are at.
 pub async fn seen(connection: &mut PgConnection, wallets: &[&str]) -> Result<HashMap<String, i64>, StoreError> {
     let rows: Vec<(String, i64)> =
-        sqlx::query_as("SELECT wallet_id, version FROM wallet_read_model WHERE wallet_id = ANY($1)")
-            .bind(wallets)
-            .fetch_all(connection)
-            .await
+        sqlx::query_as(
+            // Each by itself: see `load` of the command side.
+            "SELECT wallet_id, version FROM unnest($1::text[]) AS wanted (id)
+             CROSS JOIN LATERAL (SELECT wallet_id, version FROM wallet_read_model WHERE wallet_id = wanted.id LIMIT 1) AS found",
+        )
+        .bind(wallets)
+        .fetch_all(connection)
+        .await
             .map_err(StoreError::on("reading the read model's versions"))?;
     Ok(rows.into_iter().collect())
 }

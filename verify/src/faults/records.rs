@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -45,6 +48,8 @@ pub struct Records {
     parked_before: i64,
     skipped: AtomicUsize,
     redriven: AtomicUsize,
+    /// How many words this run has said about a group's records: the topics forget what is finished.
+    said: Mutex<BTreeMap<(String, Place), usize>>,
 }
 
 /// What the groups put aside in a run, and what was said about it.
@@ -91,8 +96,8 @@ impl Records {
         let asked = kafka.clone();
         let (since, parked_before) =
             blocking(move || Ok((ends(&asked, DEAD_LETTERS)?, retry_offsets(&asked)?))).await?;
-        let (skipped, redriven) = Default::default();
-        Ok(Self { kafka: kafka.clone(), producer, since, parked_before, skipped, redriven })
+        let (skipped, redriven, said) = Default::default();
+        Ok(Self { kafka: kafka.clone(), producer, since, parked_before, skipped, redriven, said })
     }
 
     /// What was put aside since the run began.
@@ -205,6 +210,8 @@ impl Records {
         record.payload = message.payload().filter(|_| event);
         self.deliver(record).await?;
         if event { &self.redriven } else { &self.skipped }.fetch_add(1, Ordering::SeqCst);
+        let about = (letter.group.clone(), letter.aside.origin);
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner).entry(about).or_default() += 1;
         Ok(())
     }
 
@@ -237,6 +244,12 @@ impl Records {
         for told in asides.into_iter().flatten() {
             if matches!(told.aside.control.as_deref(), Some("skip" | "redrive")) {
                 *words.entry(told.aside.origin).or_default() += 1;
+            }
+        }
+        for ((of, origin), &count) in self.said.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            if of == group {
+                let known: &mut usize = words.entry(*origin).or_default();
+                *known = count.max(*known);
             }
         }
         Ok(words)

@@ -23,6 +23,15 @@ pub(super) struct Limits {
     pub(super) bytes: i64,
 }
 
+/// Makes the connection read rows in the order of their index, as far as they are asked for. The table's statistics are always of another
+/// moment: by them the planner would read a whole backlog, and sort it, for each of its batches.
+pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
 /// Rows of a shard that may be published now, in order, behind that row: those of transactions older than the oldest that is still
 /// running. At least one if there is any, and no more than the limits allow.
 pub(super) async fn ready(

@@ -64,7 +64,8 @@ impl<'a> Shard<'a> {
     /// Fences the previous owner, and deletes what it published but did not delete.
     pub(super) async fn open(relay: &'a Inner, shard: i16, kafka: &KafkaConnection) -> Result<Self, RelayError> {
         let Inner { config, pool, state, .. } = relay;
-        let connection = pool.acquire().await.map_err(on("connecting"))?.detach();
+        let mut connection = pool.acquire().await.map_err(on("connecting"))?.detach();
+        rows::prepare(&mut connection).await.map_err(on("preparing the connection"))?;
         let (publisher, Found { position, shared }) = Publisher::open(config, kafka, shard).await?;
         state.takeovers.inc();
         crash_point!("outbox::opened");

@@ -1,4 +1,4 @@
-//! How many readable records are left of a partition: one read_committed Fetch, of which only the batches' headers are looked at.
+//! How many readable records are left of a partition: a read_committed Fetch or a few, of which only the batches' headers are looked at.
 //!
 //! Offsets count what no consumer ever sees: the markers that end transactions, and the records of aborted ones (KIP-98).
 
@@ -23,8 +23,10 @@ const FETCH: Versions = Versions { api: ApiKey::Fetch, min: 4, max: 12 };
 
 /// Bytes of one partition; a broker returns at least one batch, however large.
 const PARTITION_BYTES: i32 = 16 * 1_024;
-/// Bytes of one response.
+/// Bytes of one response; partitions for which there is no room come back empty.
 const RESPONSE_BYTES: i32 = 4 * 1_024 * 1_024;
+/// How often it is asked on. A broker may end an answer before the stable end that the same answer names, and had no room for some.
+const ROUNDS: usize = 4;
 
 /// Length of a batch's header as far as it is read (magic 2, KIP-98).
 const HEADER: usize = 61;
@@ -32,12 +34,62 @@ const CONTROL: u16 = 1 << 5;
 const TRANSACTIONAL: u16 = 1 << 4;
 
 type Wanted = BTreeMap<TopicPartition, i64>;
-type Answers = HashMap<TopicPartition, KrafkaResult<i64>>;
+type Answers<T> = HashMap<TopicPartition, KrafkaResult<T>>;
 
-pub(super) async fn records(client: &Client, wanted: &Wanted, deadline: Instant) -> Answers {
+/// What one answer said of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Read {
+    /// Records that a read_committed consumer gets.
+    found: i64,
+    /// The offset behind what was looked at.
+    next: i64,
+    /// The offset behind the last stable record.
+    stable: i64,
+    /// Bytes there were.
+    bytes: usize,
+}
+
+impl Read {
+    /// Offsets that were not looked at.
+    fn rest(&self) -> i64 {
+        self.stable.saturating_sub(self.next).max(0)
+    }
+
+    /// Whether another answer would say more; `again` if this one was not the first.
+    fn goes_on(&self, again: bool) -> bool {
+        self.rest() > 0 && self.bytes < PARTITION_BYTES as usize && (self.bytes > 0 || !again)
+    }
+}
+
+pub(super) async fn records(client: &Client, wanted: &Wanted, deadline: Instant) -> Answers<i64> {
+    let mut answers: Answers<i64> = HashMap::new();
+    let mut wanted = wanted.clone();
+    for round in 0..ROUNDS {
+        let mut on = Wanted::new();
+        for (key, read) in ask(client, &wanted, deadline).await {
+            let answer = read.map(|read| {
+                if round + 1 < ROUNDS && read.goes_on(round > 0) {
+                    on.insert(key.clone(), read.next);
+                    return read.found;
+                }
+                // A large backlog counts by its offsets; where nothing at all was there, nothing is.
+                read.found + if read.bytes > 0 { read.rest() } else { 0 }
+            });
+            let before = answers.remove(&key).unwrap_or(Ok(0));
+            answers.insert(key, before.and_then(|before| answer.map(|found| before + found)));
+        }
+        if on.is_empty() {
+            break;
+        }
+        wanted = on;
+    }
+    answers
+}
+
+async fn ask(client: &Client, wanted: &Wanted, deadline: Instant) -> Answers<Read> {
     let partitions = wanted.keys().map(|key| (key.topic.as_str(), key.partition));
     let (routed, failed) = raw::leaders(&client.kafka, partitions, deadline).await;
-    let mut answers: Answers = failed
+    let mut answers: Answers<Read> = failed
         .into_iter()
         .map(|((topic, partition), error)| (TopicPartition::new(topic, partition), Err(error)))
         .collect();
@@ -72,13 +124,13 @@ fn request(wanted: &Wanted) -> FetchRequest {
     request
 }
 
-fn answers_of(wanted: &Wanted, response: KrafkaResult<FetchResponse>) -> Answers {
+fn answers_of(wanted: &Wanted, response: KrafkaResult<FetchResponse>) -> Answers<Read> {
     let response = response.and_then(|response| raw::answer(response.error_code, None).map(|()| response));
     let response = match response {
         Ok(response) => response,
         Err(error) => return wanted.keys().map(|key| (key.clone(), Err(error.clone()))).collect(),
     };
-    let mut answers: Answers = wanted.keys().map(|key| (key.clone(), Err(convert::missing()))).collect();
+    let mut answers: Answers<Read> = wanted.keys().map(|key| (key.clone(), Err(convert::missing()))).collect();
     for topic in response.responses {
         for found in topic.partitions {
             let key = TopicPartition::new(topic.topic.clone(), found.partition);
@@ -101,12 +153,8 @@ fn answers_of(wanted: &Wanted, response: KrafkaResult<FetchResponse>) -> Answers
 /// An aborted transaction: its producer, its first offset.
 type Aborted = (i64, i64);
 
-/// Records in `bytes`, read from `from`, that a read_committed consumer gets; and each offset between their end and the stable end,
-/// where there may be one.
-fn records_in(bytes: &[u8], from: i64, stable: i64, aborted: &[Aborted]) -> i64 {
-    if bytes.is_empty() {
-        return 0;
-    }
+/// Records in `bytes`, read from `from`, that a read_committed consumer gets.
+fn records_in(bytes: &[u8], from: i64, stable: i64, aborted: &[Aborted]) -> Read {
     let mut found = 0;
     let mut ended: BTreeSet<i64> = BTreeSet::new();
     let mut next = from;
@@ -128,7 +176,7 @@ fn records_in(bytes: &[u8], from: i64, stable: i64, aborted: &[Aborted]) -> i64 
         }
         next = batch.last + 1;
     }
-    found + stable.saturating_sub(next).max(0)
+    Read { found, next, stable, bytes: bytes.len() }
 }
 
 /// A batch's header.
@@ -177,38 +225,56 @@ mod tests {
         bytes
     }
 
+    /// As it counts when nothing more is asked.
+    fn counted(bytes: &[u8], from: i64, stable: i64, aborted: &[Aborted]) -> i64 {
+        let read = records_in(bytes, from, stable, aborted);
+        read.found + read.rest()
+    }
+
     #[test]
     fn a_record_counts_and_a_marker_does_not() {
-        assert_eq!(records_in(&batch(5, 3, -1, 0), 5, 8, &[]), 3);
-        assert_eq!(records_in(&batch(5, 1, 7, CONTROL | TRANSACTIONAL), 5, 6, &[]), 0);
+        assert_eq!(counted(&batch(5, 3, -1, 0), 5, 8, &[]), 3);
+        assert_eq!(counted(&batch(5, 1, 7, CONTROL | TRANSACTIONAL), 5, 6, &[]), 0);
         let both = [batch(5, 1, 7, CONTROL | TRANSACTIONAL), batch(6, 2, 7, TRANSACTIONAL)].concat();
-        assert_eq!(records_in(&both, 5, 8, &[]), 2);
+        assert_eq!(counted(&both, 5, 8, &[]), 2);
     }
 
     #[test]
     fn a_batch_that_begins_before_the_offset_counts_from_the_offset_on() {
-        assert_eq!(records_in(&batch(3, 4, -1, 0), 5, 7, &[]), 2);
+        assert_eq!(counted(&batch(3, 4, -1, 0), 5, 7, &[]), 2);
         let old = [batch(3, 2, -1, 0), batch(5, 1, 7, CONTROL)].concat();
-        assert_eq!(records_in(&old, 5, 6, &[]), 0);
+        assert_eq!(counted(&old, 5, 6, &[]), 0);
     }
 
     #[test]
     fn records_of_an_aborted_transaction_do_not_count_and_those_after_its_end_do() {
         let failed = [batch(5, 2, 7, TRANSACTIONAL), batch(7, 1, 7, CONTROL | TRANSACTIONAL)].concat();
-        assert_eq!(records_in(&failed, 5, 8, &[(7, 5)]), 0);
+        assert_eq!(counted(&failed, 5, 8, &[(7, 5)]), 0);
         let tried_again = [failed, batch(8, 1, 7, TRANSACTIONAL)].concat();
-        assert_eq!(records_in(&tried_again, 5, 9, &[(7, 5)]), 1);
+        assert_eq!(counted(&tried_again, 5, 9, &[(7, 5)]), 1);
     }
 
     #[test]
     fn what_was_cut_off_counts_by_its_offsets_and_nothing_at_all_holds_none() {
         let cut = [batch(5, 1, 7, CONTROL), batch(6, 1, -1, 0)[..20].to_vec()].concat();
-        assert_eq!(records_in(&cut, 5, 9, &[]), 3);
-        assert_eq!(records_in(&[], 5, 5, &[]), 0);
+        assert_eq!(counted(&cut, 5, 9, &[]), 3);
+        assert_eq!(counted(&[], 5, 5, &[]), 0);
+    }
+
+    #[test]
+    fn an_answer_that_ends_early_is_asked_on_and_a_full_one_is_not() {
+        let early = records_in(&batch(5, 1, -1, 0), 5, 7, &[]);
+        assert!(early.goes_on(false) && early.goes_on(true));
+        assert_eq!(early.next, 6);
+        let nothing = records_in(&[], 5, 7, &[]);
+        assert!(nothing.goes_on(false), "there may have been no room");
+        assert!(!nothing.goes_on(true), "there is nothing");
+        assert!(!records_in(&batch(5, 2, -1, 0), 5, 7, &[]).goes_on(false), "it is at the end");
+        assert!(!Read { bytes: PARTITION_BYTES as usize, ..early }.goes_on(false), "a large backlog");
     }
 
     #[test]
     fn what_lies_behind_the_stable_end_is_nothing_yet() {
-        assert_eq!(records_in(&batch(5, 3, 7, TRANSACTIONAL), 5, 5, &[]), 0);
+        assert_eq!(counted(&batch(5, 3, 7, TRANSACTIONAL), 5, 5, &[]), 0);
     }
 }

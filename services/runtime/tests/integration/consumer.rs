@@ -519,7 +519,11 @@ async fn members_share(protocol: GroupProtocol) {
     stream.source.produce(numbered(0, 400, 40)).await;
     eventually("the first is at work", || async { script.handled().len() > 50 }).await;
     let second = Member::start(config.clone(), script.clone());
-    stream.source.produce(numbered(400, 800, 40)).await;
+    // What was written before may be done by the time that it has its share.
+    stream.source.produce(numbered(400, 600, 40)).await;
+    eventually("the second has its share", || async { second.metric("tidegate_consumer_partitions_assigned") > 0.0 })
+        .await;
+    stream.source.produce(numbered(600, 800, 40)).await;
     eventually("the second is at work", || async { second.metric("tidegate_consumer_records_handled_total") > 0.0 })
         .await;
     first.stop().await;

@@ -1,7 +1,7 @@
 //! Topics, databases and groups of a test's own, and ways to wait for a condition.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     env,
     future::Future,
     time::{Duration, Instant},
@@ -180,14 +180,23 @@ fn read(topic: &str, partitions: i32) -> Vec<Record> {
     list.add_partition_range(topic, 0, partitions - 1);
     list.set_all_offsets(Offset::Beginning).unwrap();
     consumer.assign(&list).unwrap();
+    // To the ends as they are now: somebody may be writing faster than this reads.
+    let watermarks = |partition| consumer.fetch_watermarks(topic, partition, Duration::from_secs(10)).unwrap();
+    let ends: Vec<i64> = (0..partitions).map(|partition| watermarks(partition).1).collect();
     let mut records = Vec::new();
-    let mut ended = 0;
+    let mut open: BTreeSet<i32> = (0..partitions).collect();
     let begun = Instant::now();
-    while ended < partitions {
+    while !open.is_empty() {
         assert!(begun.elapsed() < DEADLINE, "the topic could not be read to its end");
         match consumer.poll(Duration::from_millis(500)) {
-            Some(Ok(message)) => records.push(Record::from_message(&message)),
-            Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => ended += 1,
+            Some(Ok(message)) => {
+                let record = Record::from_message(&message);
+                if record.offset + 1 >= ends[record.partition as usize] {
+                    open.remove(&record.partition);
+                }
+                records.push(record);
+            }
+            Some(Err(rdkafka::error::KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
             Some(Err(error)) => panic!("{error}"),
             None => {}
         }

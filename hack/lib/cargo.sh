@@ -13,3 +13,9 @@ cargo_folder() {
     printf '%s' "$PWD" >"$1/checkout"
   fi
 }
+
+# cargo_drivers: the release builds of everything that drives the cluster from this machine. Always together: cargo chooses the features of
+# dependencies by what is built at once, and would build them anew for each choice.
+cargo_drivers() {
+  cargo build --quiet --locked --release -p tidegate-bench -p tidegate-verify -p tidegate-wallet --bins
+}

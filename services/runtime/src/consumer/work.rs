@@ -1,6 +1,6 @@
 //! The four ways in which records are worked on, as the loop of a partition sees them, and the consumer that goes one of them.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use sqlx::PgPool;
 use tokio::sync::oneshot;
@@ -85,16 +85,21 @@ pub(super) trait Work: Sized + Send + Sync + 'static {
     /// Whether it writes in Kafka transactions even if nothing fails.
     const TRANSACTS: bool = false;
 
-    /// How far the partition is.
-    fn kept(&self, partition: &Partition<'_, Self>) -> impl Future<Output = Result<Kept, HandlerError>> + Send;
+    /// How far the partition is: in Kafka, unless the work keeps it with its effects.
+    fn kept(&self, _: &Partition<'_, Self>) -> impl Future<Output = Result<Kept, HandlerError>> + Send {
+        ready(Ok(Kept::InKafka))
+    }
 
     /// Keeps how far it is, records apart. False if somebody else has moved it.
     fn keep(
         &self,
         partition: &Partition<'_, Self>,
-        from: Option<&Commit>,
+        _: Option<&Commit>,
         to: &Commit,
-    ) -> impl Future<Output = Result<bool, HandlerError>> + Send;
+    ) -> impl Future<Output = Result<bool, HandlerError>> + Send {
+        partition.reached(to);
+        ready(Ok(true))
+    }
 
     /// Works until the partition is to be given up.
     fn consume(partition: &Partition<'_, Self>, consuming: Consuming) -> impl Future<Output = Left> + Send;
@@ -115,20 +120,6 @@ pub(super) trait Batches: Work {
 }
 
 impl<H: Handler> Work for Each<H> {
-    async fn kept(&self, _: &Partition<'_, Self>) -> Result<Kept, HandlerError> {
-        Ok(Kept::InKafka)
-    }
-
-    async fn keep(
-        &self,
-        partition: &Partition<'_, Self>,
-        _: Option<&Commit>,
-        to: &Commit,
-    ) -> Result<bool, HandlerError> {
-        partition.reached(to);
-        Ok(true)
-    }
-
     async fn consume(partition: &Partition<'_, Self>, consuming: Consuming) -> Left {
         each::consume(partition, &partition.shared.work.0, consuming).await
     }
@@ -139,20 +130,6 @@ impl<H: Handler> Work for Each<H> {
 }
 
 impl<B: BatchHandler> Work for Together<B> {
-    async fn kept(&self, _: &Partition<'_, Self>) -> Result<Kept, HandlerError> {
-        Ok(Kept::InKafka)
-    }
-
-    async fn keep(
-        &self,
-        partition: &Partition<'_, Self>,
-        _: Option<&Commit>,
-        to: &Commit,
-    ) -> Result<bool, HandlerError> {
-        partition.reached(to);
-        Ok(true)
-    }
-
     async fn consume(partition: &Partition<'_, Self>, consuming: Consuming) -> Left {
         batches::consume(partition, consuming).await
     }
@@ -225,20 +202,6 @@ impl<P: Projection> Batches for Rows<P> {
 
 impl<T: Transform> Work for Records<T> {
     const TRANSACTS: bool = true;
-
-    async fn kept(&self, _: &Partition<'_, Self>) -> Result<Kept, HandlerError> {
-        Ok(Kept::InKafka)
-    }
-
-    async fn keep(
-        &self,
-        partition: &Partition<'_, Self>,
-        _: Option<&Commit>,
-        to: &Commit,
-    ) -> Result<bool, HandlerError> {
-        partition.reached(to);
-        Ok(true)
-    }
 
     async fn consume(partition: &Partition<'_, Self>, consuming: Consuming) -> Left {
         batches::consume(partition, consuming).await

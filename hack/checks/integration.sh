@@ -12,5 +12,5 @@ stage_integration() {
     return 1
   fi
   # shellcheck disable=SC2086 # an absent filter is no argument
-  cargo_tests "integration tests" cargo test --locked --workspace "${targets[@]}" --no-fail-fast -- $filter
+  cargo_tests "integration tests" env RUST_BACKTRACE=0 cargo test --locked --workspace "${targets[@]}" --no-fail-fast -- $filter
 }

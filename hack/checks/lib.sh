@@ -23,11 +23,15 @@ CHECK_LIMIT=${TIDEGATE_CHECK_LIMIT:-2400}
 start_run() {
   run_logs=$STATE/test
   mkdir -p "$run_logs"
-  rm -f "$run_logs"/*.log
+  # Those of the run before are kept: what failed there may be asked for after the next has begun.
+  rm -rf "$run_logs/before"
+  mkdir "$run_logs/before"
+  find "$run_logs" -maxdepth 1 -name '*.log' -exec mv -t "$run_logs/before" {} +
   total_passed=0
   total_failed=0
   summary_lines=()
   failures=()
+  reasons=""
 }
 
 start_stage() {
@@ -50,6 +54,7 @@ end_stage() {
 summary() {
   printf '\n==== summary\n'
   if [ "${#failures[@]}" -gt 0 ]; then
+    printf '%s' "$reasons"
     printf 'failed: %s\n' "${failures[@]}"
     printf 'logs:   %s\n' "$run_logs"
   fi
@@ -86,6 +91,20 @@ check() {
   fi
 }
 
+# what_failed: of the output of the test harness, what each failed test printed; of a long story its end.
+what_failed() {
+  awk -v most=25 '
+    function tell() {
+      if (!count) return
+      if (count > most) print "  ..."
+      for (i = count > most ? count - most + 1 : 1; i <= count; i++) print line[i]
+      count = 0
+    }
+    /^---- .* stdout ----$/ { tell(); inside = 1; print; next }
+    /^(failures:|test result: )/ { tell(); inside = 0 }
+    inside && NF { line[++count] = substr($0, 1, 400) }'
+}
+
 # cargo_tests NAME COMMAND...: counts what the test harness reports; a build or run that reports no failed test but fails
 # counts as one failure.
 cargo_tests() {
@@ -99,6 +118,7 @@ cargo_tests() {
   [ "$ok" -eq 0 ] || passed "$name" "$ok"
   if [ "$bad" -gt 0 ]; then
     failed "$name ($bad tests)" "$bad"
+    reasons+="$(what_failed <"$(log_of "$name")")"$'\n'
   elif [ "$status" -ne 0 ]; then
     failed "$name (did not build or did not finish)"
   elif [ "$ok" -eq 0 ]; then

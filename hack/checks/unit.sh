@@ -15,7 +15,7 @@ stage_unit() {
     check "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
   fi
   # shellcheck disable=SC2086 # an absent filter is no argument
-  cargo_tests "unit tests" cargo test --locked --workspace --lib --bins "${targets[@]}" --no-fail-fast -- $filter
+  cargo_tests "unit tests" env RUST_BACKTRACE=0 cargo test --locked --workspace --lib --bins "${targets[@]}" --no-fail-fast -- $filter
   [ -z "$filter" ] || return 0
 
   check "shellcheck" shell_scripts

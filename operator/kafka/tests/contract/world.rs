@@ -110,7 +110,8 @@ pub async fn created(world: &dyn World, topic: NewTopic) -> Topic {
     topic
 }
 
-async fn described_in_full(world: &dyn World, name: &str) -> Result<Topic, String> {
+/// A topic whose partitions are all led, with all replicas in sync; otherwise what is seen instead.
+pub async fn described_in_full(world: &dyn World, name: &str) -> Result<Topic, String> {
     let topic =
         world.admin().describe_topics(&[name.to_owned()]).await.remove(name).expect("every name has an outcome");
     let topic = topic.map_err(|error| error.to_string())?;

@@ -10,6 +10,7 @@ mod projector;
 mod report;
 mod usage;
 mod wallet;
+mod writer;
 
 use std::process::ExitCode;
 

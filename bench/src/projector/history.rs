@@ -1,23 +1,15 @@
 //! A history of wallets to replay: each opens, then money comes and goes, in deposits and transfers.
 
-use std::time::Duration;
-
 use anyhow::Context;
 use jiff::Timestamp;
-use rdkafka::{
-    error::{KafkaError, RDKafkaErrorCode},
-    producer::{BaseProducer, BaseRecord, Producer},
-};
 use tidegate_contracts::{
     Currency, Envelope, Money,
     wallet::{MoneyMoved, TransferMoved, WalletEvent, WalletOpened},
 };
-use tidegate_runtime::kafka;
 use uuid::Uuid;
 
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, writer};
 
-const ANSWER: Duration = Duration::from_secs(60);
 /// What a movement moves, in minor units.
 const AMOUNT: i64 = 1_234;
 
@@ -28,33 +20,13 @@ pub fn movements(events: u64, wallets: u64) -> u64 {
 
 /// Writes the history to the topic, wallets in turn.
 pub async fn write(cluster: &Cluster, topic: &str, events: u64, wallets: u64) -> anyhow::Result<()> {
-    let mut client = kafka::producer(&cluster.kafka()?, "tidegate-bench");
-    client.set("linger.ms", "20").set("queue.buffering.max.messages", "20000");
-    let (topic, eur) = (topic.to_owned(), "EUR".parse::<Currency>().context("EUR is a currency")?);
-    tokio::task::spawn_blocking(move || {
-        let producer: BaseProducer = client.create()?;
-        for number in 0..events {
-            let event = event(number % wallets, (number / wallets) as i64 + 1, wallets, eur);
-            send(&producer, &topic, &event)?;
-        }
-        producer.flush(ANSWER).context("writing the last events")
-    })
-    .await?
-}
-
-fn send(producer: &BaseProducer, topic: &str, event: &Envelope<WalletEvent>) -> anyhow::Result<()> {
-    let payload = event.to_bytes();
-    let mut record = BaseRecord::to(topic).key(&event.aggregate_id).payload(&payload);
-    loop {
-        match producer.send(record) {
-            Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                producer.poll(Duration::from_millis(10));
-                record = back;
-            }
-            Err((error, _)) => return Err(error).context("writing an event"),
-        }
-    }
+    let eur = "EUR".parse::<Currency>().context("EUR is a currency")?;
+    let records = (0..events).map(move |number| {
+        let event = event(number % wallets, (number / wallets) as i64 + 1, wallets, eur);
+        let value = event.to_bytes();
+        (event.aggregate_id, value)
+    });
+    writer::write(cluster, topic, records).await
 }
 
 fn event(wallet: u64, version: i64, wallets: u64, eur: Currency) -> Envelope<WalletEvent> {

@@ -46,10 +46,11 @@ pub struct Injector {
 impl Injector {
     /// Makes trouble for a load.
     pub async fn new(environment: &Environment, wallets: &load::Options) -> Result<Self, FaultError> {
+        let records = insist("Kafka says where its topics end", async || Records::new(&environment.kafka).await);
         Ok(Self {
             environment: environment.clone(),
             cluster: Cluster::connect(&environment.node).await?,
-            records: Records::new(&environment.kafka).await?,
+            records: records.await?,
             tables: Tables::new(&environment.wallet_database_url),
             wallets: wallets.clone(),
             debts: Mutex::default(),
@@ -58,14 +59,15 @@ impl Injector {
 
     /// Why a kind cannot be injected here; none when it can.
     pub async fn obstacle(&self, kind: Kind) -> Result<Option<String>, FaultError> {
-        match kind {
+        insist("Kafka describes the wallet's topics", async || match kind {
             Kind::Poison | Kind::PoisonedWallet | Kind::RetryStorm => self.records.are_deadly().await,
             Kind::Large => match self.records.are_deadly().await? {
                 None => self.records.are_too_large().await,
                 why => Ok(why),
             },
             _ => Ok(None),
-        }
+        })
+        .await
     }
 
     /// Injects a fault, keeps it up for as long as it says, and undoes it.
@@ -104,10 +106,7 @@ impl Injector {
                 self.poison(vec![poison], fault.hold).await
             }
             (Kind::TableLock, Target::Table(table)) => {
-                wait_for(&format!("{table} is locked"), UNDONE_WITHIN, async || {
-                    self.tables.lock(table, fault.hold).await.map_err(|error| error.to_string())
-                })
-                .await
+                insist(&format!("{table} is locked"), async || self.tables.lock(table, fault.hold).await).await
             }
             (Kind::RetryStorm, Target::Table(table)) => self.storm(table, fault.hold).await,
             (kind, target) => Err(FaultError::Missing(format!("a way to do {kind} to {target:?}"))),
@@ -128,10 +127,7 @@ impl Injector {
 
     /// Lets go on what dead letters of this run hold up; how many keys' words were said.
     pub async fn release(&self) -> Result<usize, FaultError> {
-        wait_for("quarantined keys are let go", UNDONE_WITHIN, async || {
-            self.records.release().await.map_err(|error| error.to_string())
-        })
-        .await
+        insist("quarantined keys are let go", async || self.records.release().await).await
     }
 
     /// What the groups have put aside so far.
@@ -194,10 +190,7 @@ impl Injector {
 
     async fn storm(&self, table: &str, hold: Duration) -> Result<(), FaultError> {
         let debt = self.owe(Debt::Refuses);
-        wait_for(&format!("{table} refuses rows"), UNDONE_WITHIN, async || {
-            self.tables.refuse(table).await.map_err(|error| error.to_string())
-        })
-        .await?;
+        insist(&format!("{table} refuses rows"), async || self.tables.refuse(table).await).await?;
         sleep(hold).await;
         self.pay(&debt).await?;
         self.release().await.map(drop)
@@ -215,10 +208,7 @@ impl Injector {
     }
 
     async fn undo_tables(&self) -> Result<(), FaultError> {
-        wait_for("the tables accept rows again", UNDONE_WITHIN, async || {
-            self.tables.accept().await.map_err(|error| error.to_string())
-        })
-        .await
+        insist("the tables accept rows again", async || self.tables.accept().await).await
     }
 
     fn owe(&self, debt: Debt) -> Debt {
@@ -233,20 +223,18 @@ impl Injector {
     async fn pay(&self, debt: &Debt) -> Result<(), FaultError> {
         match debt {
             Debt::Stopped(pod) => {
-                wait_for(&format!("pod {} goes on", pod.name), UNDONE_WITHIN, async || {
+                insist(&format!("pod {} goes on", pod.name), async || {
                     // A pod that has gone needs nothing.
-                    if !self.cluster.is_there(pod).await.map_err(|error| error.to_string())? {
+                    if !self.cluster.is_there(pod).await? {
                         return Ok(());
                     }
-                    self.cluster.signal(pod, Signal::Continue).await.map_err(|error| error.to_string())
+                    self.cluster.signal(pod, Signal::Continue).await
                 })
                 .await?;
             }
             Debt::Scaled(processor, before) => {
-                wait_for(&format!("{processor} is scaled back"), UNDONE_WITHIN, async || {
-                    self.cluster.scale(processor, *before).await.map_err(|error| error.to_string())
-                })
-                .await?;
+                insist(&format!("{processor} is scaled back"), async || self.cluster.scale(processor, *before).await)
+                    .await?;
             }
             Debt::Refuses => self.undo_tables().await?,
         }
@@ -266,4 +254,12 @@ impl Injector {
         })
         .await
     }
+}
+
+/// Asks until there is an answer: what is asked may be down because of an earlier fault.
+async fn insist<T, E: std::fmt::Display>(
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, FaultError> {
+    wait_for(what, UNDONE_WITHIN, async || ask().await.map_err(|error| error.to_string())).await
 }

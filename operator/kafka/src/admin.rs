@@ -1,13 +1,17 @@
 //! The trait that controllers call: batched, each item with its own outcome.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use async_trait::async_trait;
+use tidegate_settings::binding::Secret;
 use uuid::Uuid;
 
 use crate::{
-    AdminError, Cluster, CommittedOffset, ConfigChange, Group, ListedOffset, NewTopic, OffsetSpec, Topic, TopicConfig,
-    TopicPartition,
+    Acl, AclFilter, AdminError, Cluster, CommittedOffset, ConfigChange, Credential, Group, ListedOffset, NewTopic,
+    OffsetSpec, Topic, TopicConfig, TopicPartition,
 };
 
 /// One outcome for each item that was asked for. What hits the whole call (no broker reachable, a wrong password) is every
@@ -74,4 +78,27 @@ pub trait KafkaAdmin: fmt::Debug + Send + Sync {
     /// are none. What one short request does not reach is counted by its offsets, so the number may be too high, but 0 is 0. An
     /// offset outside the log is `OFFSET_OUT_OF_RANGE`. Takes the right to read the topics.
     async fn records_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, i64>;
+
+    /// Every SCRAM user of the cluster, with its credentials.
+    async fn list_users(&self) -> Result<BTreeMap<String, Vec<Credential>>, AdminError>;
+
+    /// The credentials of SCRAM users. One that does not exist is `RESOURCE_NOT_FOUND`.
+    async fn describe_users(&self, users: &[String]) -> PerItem<String, Vec<Credential>>;
+
+    /// Makes users, or gives those that exist another password, for SCRAM-SHA-512. Kafka gets salted passwords only (KIP-554): it never
+    /// sees, and nobody can read back, the passwords themselves.
+    async fn upsert_users(&self, passwords: &BTreeMap<String, Secret>) -> PerItem<String, ()>;
+
+    /// Deletes users (their SCRAM-SHA-512 credentials). One that does not exist is `RESOURCE_NOT_FOUND`. Its ACLs stay, and so do the
+    /// connections that it has.
+    async fn delete_users(&self, users: &[String]) -> PerItem<String, ()>;
+
+    /// ACLs that a filter matches. For a moment after a change one broker may still answer as before it.
+    async fn describe_acls(&self, filter: &AclFilter) -> Result<BTreeSet<Acl>, AdminError>;
+
+    /// Creates ACLs. One that exists is no error.
+    async fn create_acls(&self, acls: &BTreeSet<Acl>) -> PerItem<Acl, ()>;
+
+    /// Deletes the ACLs that filters match; the answer is which. None is no error.
+    async fn delete_acls(&self, filters: &BTreeSet<AclFilter>) -> PerItem<AclFilter, BTreeSet<Acl>>;
 }

@@ -175,9 +175,14 @@ impl ErrorCode {
     pub const NOT_CONTROLLER: Self = Self(41);
     pub const INVALID_REQUEST: Self = Self(42);
     pub const POLICY_VIOLATION: Self = Self(44);
+    pub const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Self = Self(53);
+    pub const SECURITY_DISABLED: Self = Self(54);
     pub const SASL_AUTHENTICATION_FAILED: Self = Self(58);
     pub const GROUP_ID_NOT_FOUND: Self = Self(69);
     pub const TOPIC_DELETION_DISABLED: Self = Self(73);
+    pub const RESOURCE_NOT_FOUND: Self = Self(91);
+    pub const DUPLICATE_RESOURCE: Self = Self(92);
+    pub const UNACCEPTABLE_CREDENTIAL: Self = Self(93);
     pub const UNKNOWN_TOPIC_ID: Self = Self(100);
 }
 
@@ -238,6 +243,14 @@ mod tests {
         assert_eq!(ErrorCode::GROUP_ID_NOT_FOUND.to_string(), "GROUP_ID_NOT_FOUND");
         assert_eq!(ErrorCode::TOPIC_DELETION_DISABLED.to_string(), "TOPIC_DELETION_DISABLED");
         assert_eq!(ErrorCode::UNKNOWN_TOPIC_ID.to_string(), "UNKNOWN_TOPIC_ID");
+        assert_eq!(
+            ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.to_string(),
+            "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"
+        );
+        assert_eq!(ErrorCode::SECURITY_DISABLED.to_string(), "SECURITY_DISABLED");
+        assert_eq!(ErrorCode::RESOURCE_NOT_FOUND.to_string(), "RESOURCE_NOT_FOUND");
+        assert_eq!(ErrorCode::DUPLICATE_RESOURCE.to_string(), "DUPLICATE_RESOURCE");
+        assert_eq!(ErrorCode::UNACCEPTABLE_CREDENTIAL.to_string(), "UNACCEPTABLE_CREDENTIAL");
         assert_eq!(ErrorCode::from_wire(133).to_string(), "SHARE_SESSION_LIMIT_REACHED");
     }
 

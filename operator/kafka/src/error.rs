@@ -29,11 +29,25 @@ pub enum Api {
     ListOffsets,
     /// Looks for records.
     FetchRecords,
+    /// Reads which users there are.
+    ListUsers,
+    /// Reads single users.
+    DescribeUsers,
+    /// Makes users and sets their passwords.
+    AlterUsers,
+    /// Deletes users.
+    DeleteUsers,
+    /// Reads ACLs.
+    DescribeAcls,
+    /// Creates ACLs.
+    CreateAcls,
+    /// Deletes ACLs.
+    DeleteAcls,
 }
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 18] = [
         Self::DescribeCluster,
         Self::DescribeTopics,
         Self::CreateTopics,
@@ -45,6 +59,13 @@ impl Api {
         Self::CommittedOffsets,
         Self::ListOffsets,
         Self::FetchRecords,
+        Self::ListUsers,
+        Self::DescribeUsers,
+        Self::AlterUsers,
+        Self::DeleteUsers,
+        Self::DescribeAcls,
+        Self::CreateAcls,
+        Self::DeleteAcls,
     ];
 
     /// The name in metrics.
@@ -61,12 +82,29 @@ impl Api {
             Self::CommittedOffsets => "committed_offsets",
             Self::ListOffsets => "list_offsets",
             Self::FetchRecords => "fetch_records",
+            Self::ListUsers => "list_users",
+            Self::DescribeUsers => "describe_users",
+            Self::AlterUsers => "alter_users",
+            Self::DeleteUsers => "delete_users",
+            Self::DescribeAcls => "describe_acls",
+            Self::CreateAcls => "create_acls",
+            Self::DeleteAcls => "delete_acls",
         }
     }
 
     /// Whether it changes the cluster (when it does not only validate).
     pub fn is_write(self) -> bool {
-        matches!(self, Self::CreateTopics | Self::CreatePartitions | Self::DeleteTopics | Self::AlterConfigs)
+        matches!(
+            self,
+            Self::CreateTopics
+                | Self::CreatePartitions
+                | Self::DeleteTopics
+                | Self::AlterConfigs
+                | Self::AlterUsers
+                | Self::DeleteUsers
+                | Self::CreateAcls
+                | Self::DeleteAcls
+        )
     }
 
     fn doing(self) -> &'static str {
@@ -82,6 +120,13 @@ impl Api {
             Self::CommittedOffsets => "reading the committed offsets of group",
             Self::ListOffsets => "reading offsets of partition",
             Self::FetchRecords => "looking for records of partition",
+            Self::ListUsers => "listing users",
+            Self::DescribeUsers => "describing user",
+            Self::AlterUsers => "setting the password of user",
+            Self::DeleteUsers => "deleting user",
+            Self::DescribeAcls => "reading the ACLs",
+            Self::CreateAcls => "creating the ACL",
+            Self::DeleteAcls => "deleting ACLs:",
         }
     }
 }
@@ -91,7 +136,7 @@ impl Api {
 pub struct Action {
     /// The request.
     pub api: Api,
-    /// Its item: a topic's name or id, a group, a partition; empty for the cluster.
+    /// Its item: a topic's name or id, a group, a partition, a user, an ACL; empty for the cluster.
     pub subject: String,
 }
 
@@ -229,6 +274,11 @@ impl AdminError {
     /// Whether there is no such group.
     pub fn is_unknown_group(&self) -> bool {
         self.code() == Some(ErrorCode::GROUP_ID_NOT_FOUND)
+    }
+
+    /// Whether there is no such user.
+    pub fn is_unknown_user(&self) -> bool {
+        self.code() == Some(ErrorCode::RESOURCE_NOT_FOUND)
     }
 
     /// What to do about it.

@@ -4,6 +4,7 @@
 //! in memory for unit tests. Both answer to one contract suite (`tests/contract`), so the twin cannot lie.
 //! Nothing of the client library shows outside: it can be replaced behind the trait.
 
+mod access;
 mod admin;
 mod client;
 mod code;
@@ -13,6 +14,7 @@ mod model;
 #[cfg(feature = "twin")]
 pub mod twin;
 
+pub use access::{Acl, AclFilter, Credential, Operation, PatternType, Permission, ResourceType};
 pub use admin::{KafkaAdmin, PerItem, WriteMode};
 pub use client::{AdminOptions, Krafka};
 pub use code::ErrorCode;

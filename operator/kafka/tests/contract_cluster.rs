@@ -73,6 +73,18 @@ fn trusted() -> KafkaConnection {
     connection(&variable("KAFKA_ADMIN_PASSWORD"), Some(&variable("KAFKA_CA_FILE")))
 }
 
+/// Somebody else, who logs in by SCRAM-SHA-512.
+fn as_user(user: &str, password: &str) -> Krafka {
+    let security = KafkaSecurity::SaslSsl {
+        mechanism: ScramMechanism::Sha512,
+        username: user.to_owned(),
+        password: Secret::new(password),
+        ca_file: Some(variable("KAFKA_CA_FILE").into()),
+    };
+    let connection = KafkaConnection { security, ..trusted() };
+    Krafka::new(connection, AdminOptions::default(), RequestMetrics::default())
+}
+
 async fn cluster() -> Cluster {
     let (user, password) = (variable("KAFKA_ADMIN_USERNAME"), variable("KAFKA_ADMIN_PASSWORD"));
     let auth = match mechanism() {
@@ -159,6 +171,23 @@ impl World for Cluster {
         if let Some(Membership { leave, member }) = self.members.lock().await.remove(group) {
             let _ = leave.send(());
             member.await.expect("it left");
+        }
+    }
+
+    async fn lets_in(&self, user: &str, password: &str) -> bool {
+        match as_user(user, password).cluster().await {
+            Ok(_) => true,
+            Err(AdminError::Authentication { .. }) => false,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    async fn may_describe(&self, user: &str, password: &str, topic: &str) -> bool {
+        let outcome = as_user(user, password).describe_topics(&[topic.to_owned()]).await.remove(topic);
+        match outcome.expect("an outcome") {
+            Ok(_) => true,
+            Err(error) if error.code() == Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED) => false,
+            Err(other) => panic!("{other}"),
         }
     }
 

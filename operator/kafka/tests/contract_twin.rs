@@ -5,7 +5,7 @@ mod contract;
 
 use async_trait::async_trait;
 use contract::{World, contract};
-use tidegate_kafka::{GroupKind, KafkaAdmin, TopicPartition, twin::Twin};
+use tidegate_kafka::{GroupKind, KafkaAdmin, Operation, ResourceType, TopicPartition, twin::Twin};
 
 struct InMemory {
     twin: Twin,
@@ -51,6 +51,14 @@ impl World for InMemory {
 
     async fn leave(&self, group: &str) {
         self.twin.leave(group, "member");
+    }
+
+    async fn lets_in(&self, user: &str, password: &str) -> bool {
+        self.twin.lets_in(user, password)
+    }
+
+    async fn may_describe(&self, user: &str, _: &str, topic: &str) -> bool {
+        self.twin.may(user, Operation::DESCRIBE, ResourceType::TOPIC, topic)
     }
 
     async fn remove_groups(&self) {}

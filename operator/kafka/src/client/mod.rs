@@ -1,5 +1,6 @@
 //! A real cluster, reached with krafka: connects when first used, splits calls into bounded requests, gives each a deadline.
 
+mod acls;
 mod configs;
 mod convert;
 mod groups;
@@ -10,6 +11,7 @@ mod raw;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod users;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -22,14 +24,15 @@ use std::{
 
 use async_trait::async_trait;
 use krafka::{KrafkaError, Result as KrafkaResult};
-use tidegate_settings::binding::KafkaConnection;
+use tidegate_settings::binding::{KafkaConnection, Secret};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::link::{Client, Link};
 use crate::{
-    Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, ErrorCode, Group, KafkaAdmin, ListedOffset,
-    NewTopic, OffsetSpec, Outcome, PerItem, RequestMetrics, Topic, TopicConfig, TopicPartition, WriteMode,
+    Acl, AclFilter, Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, Credential, ErrorCode, Group,
+    KafkaAdmin, ListedOffset, NewTopic, OffsetSpec, Outcome, PerItem, RequestMetrics, Topic, TopicConfig,
+    TopicPartition, WriteMode,
 };
 
 /// Limits of a connection.
@@ -41,7 +44,7 @@ pub struct AdminOptions {
     pub deadline: Duration,
     /// Bound on opening one connection; at most `deadline`.
     pub connect_timeout: Duration,
-    /// Topics or groups in one request.
+    /// Topics, groups, users or ACLs in one request.
     pub topics_per_request: NonZeroUsize,
     /// Partitions in one ListOffsets request.
     pub partitions_per_request: NonZeroUsize,
@@ -128,6 +131,22 @@ impl Krafka {
         outcomes
     }
 
+    /// Runs one request that is about no item in particular.
+    async fn one<V, F, Fut>(&self, api: Api, request: F) -> Result<V, AdminError>
+    where
+        F: FnOnce(Arc<Client>, Instant) -> Fut,
+        Fut: Future<Output = KrafkaResult<V>>,
+    {
+        let deadline = self.deadline();
+        let answer = match self.link.client(deadline).await {
+            Ok(client) => request(client, deadline).await,
+            Err(error) => Err(error),
+        };
+        let answer = answer.map_err(|error| convert::error(Action::new(api, ""), error));
+        self.metrics.record(api, answer.as_ref().err().map_or(Outcome::Ok, Outcome::of));
+        answer
+    }
+
     /// Names in chunks of topics, except those which no broker has to be asked about.
     async fn each_topic<V, F, Fut>(
         &self,
@@ -153,14 +172,7 @@ impl Krafka {
 #[async_trait]
 impl KafkaAdmin for Krafka {
     async fn cluster(&self) -> Result<Cluster, AdminError> {
-        let deadline = self.deadline();
-        let answer = match self.link.client(deadline).await {
-            Ok(client) => topics::cluster(&client, deadline).await,
-            Err(error) => Err(error),
-        };
-        let answer = answer.map_err(|error| convert::error(Action::new(Api::DescribeCluster, ""), error));
-        self.metrics.record(Api::DescribeCluster, answer.as_ref().err().map_or(Outcome::Ok, Outcome::of));
-        answer
+        self.one(Api::DescribeCluster, |client, deadline| async move { topics::cluster(&client, deadline).await }).await
     }
 
     async fn describe_topics(&self, names: &[String]) -> PerItem<String, Topic> {
@@ -274,6 +286,72 @@ impl KafkaAdmin for Krafka {
             outcomes.insert(key, Err(error));
         }
         outcomes
+    }
+
+    async fn list_users(&self) -> Result<BTreeMap<String, Vec<Credential>>, AdminError> {
+        self.one(Api::ListUsers, |client, deadline| async move {
+            let listed = users::describe(&client, None, deadline).await?;
+            listed.into_iter().map(|(user, credentials)| Ok((user, credentials?))).collect()
+        })
+        .await
+    }
+
+    async fn describe_users(&self, users: &[String]) -> PerItem<String, Vec<Credential>> {
+        self.each(
+            Api::DescribeUsers,
+            users.iter().cloned(),
+            self.options.topics_per_request,
+            |client, users, deadline| async move { users::describe(&client, Some(users), deadline).await },
+        )
+        .await
+    }
+
+    async fn upsert_users(&self, passwords: &BTreeMap<String, Secret>) -> PerItem<String, ()> {
+        self.each(
+            Api::AlterUsers,
+            passwords.keys().cloned(),
+            self.options.topics_per_request,
+            |client, users, deadline| async move {
+                let of = |user: String| passwords.get(&user).map(|password| (user, password.clone()));
+                users::upsert(&client, users.into_iter().filter_map(of).collect(), deadline).await
+            },
+        )
+        .await
+    }
+
+    async fn delete_users(&self, users: &[String]) -> PerItem<String, ()> {
+        self.each(
+            Api::DeleteUsers,
+            users.iter().cloned(),
+            self.options.topics_per_request,
+            |client, users, deadline| async move { users::delete(&client, users, deadline).await },
+        )
+        .await
+    }
+
+    async fn describe_acls(&self, filter: &AclFilter) -> Result<BTreeSet<Acl>, AdminError> {
+        self.one(Api::DescribeAcls, |client, deadline| async move { acls::describe(&client, filter, deadline).await })
+            .await
+    }
+
+    async fn create_acls(&self, acls: &BTreeSet<Acl>) -> PerItem<Acl, ()> {
+        self.each(
+            Api::CreateAcls,
+            acls.iter().cloned(),
+            self.options.topics_per_request,
+            |client, acls, deadline| async move { acls::create(&client, acls, deadline).await },
+        )
+        .await
+    }
+
+    async fn delete_acls(&self, filters: &BTreeSet<AclFilter>) -> PerItem<AclFilter, BTreeSet<Acl>> {
+        self.each(
+            Api::DeleteAcls,
+            filters.iter().cloned(),
+            self.options.topics_per_request,
+            |client, filters, deadline| async move { acls::delete(&client, filters, deadline).await },
+        )
+        .await
     }
 }
 

@@ -1,12 +1,14 @@
 //! Requests that krafka's admin client cannot make, over krafka's own connections.
 //!
 //! It deletes topics by name only, drops the id of a created topic, and holds a whole offset lookup back, retrying until the
-//! deadline, for one partition without a leader or without a record of the wanted time. Its protocol layer has the messages; only the hidden `__private` module reaches it, which is
-//! why the version is pinned exactly and the contract suite covers each of these.
+//! deadline, for one partition without a leader or without a record of the wanted time. Its protocol layer has the messages, or those of the
+//! kafka-protocol crate go over its connections ([`Wire`]); only the hidden `__private` module reaches them, which is why the version is pinned exactly and the contract suite covers each of these.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use bytes::{Buf, BufMut, BytesMut};
 use futures::future;
+use kafka_protocol::protocol::{Decodable, Encodable};
 use krafka::{
     __private::{
         kafka_metadata, kafka_pool,
@@ -113,6 +115,29 @@ fn leader(kafka: &Kafka, (topic, partition): Named<'_>) -> KrafkaResult<i32> {
             KrafkaError::broker(ErrorCode::LeaderNotAvailable, "the partition has no leader at the moment")
         }),
     }
+}
+
+/// A message of the kafka-protocol crate, to be exchanged over a connection of krafka's: for what krafka says wrongly, or not at all.
+pub(super) struct Wire<T>(pub(super) T);
+
+impl<T: Encodable> VersionedEncode for Wire<T> {
+    fn encode_versioned(&self, version: i16, buffer: &mut impl BufMut) -> KrafkaResult<()> {
+        let mut message = BytesMut::new();
+        self.0.encode(&mut message, version).map_err(|error| malformed(&error))?;
+        buffer.put(message);
+        Ok(())
+    }
+}
+
+impl<T: Decodable> VersionedDecode for Wire<T> {
+    fn decode_versioned(version: i16, buffer: &mut impl Buf) -> KrafkaResult<Self> {
+        let mut message = buffer.copy_to_bytes(buffer.remaining());
+        T::decode(&mut message, version).map(Self).map_err(|error| malformed(&error))
+    }
+}
+
+fn malformed(error: &impl std::fmt::Display) -> KrafkaError {
+    KrafkaError::protocol_kind(ProtocolErrorKind::Malformed, error.to_string())
 }
 
 /// Sends one request and reads its response.

@@ -1,8 +1,9 @@
 //! A cluster in memory that answers as Kafka does, for unit tests of whoever calls [`KafkaAdmin`].
 //!
-//! In three parts: what it answers (here, with `state` and `configs`), what happens to a cluster besides us (`world`: edits with
+//! In three parts: what it answers (here, with `state`, `configs` and `access`), what happens to a cluster besides us (`world`: edits with
 //! a CLI, records, groups, brokers that stop), and what tests need (`faults`: failures to come, calls that were made).
 
+mod access;
 mod configs;
 mod faults;
 mod state;
@@ -17,13 +18,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tidegate_settings::binding::Secret;
 use uuid::Uuid;
 
 pub use self::faults::{Call, Fault};
 use self::{faults::Verdict, state::State};
 use crate::{
-    Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, ErrorCode, Group, GroupState, KafkaAdmin,
-    ListedOffset, NewTopic, OffsetSpec, PerItem, Topic, TopicConfig, TopicPartition, WriteMode,
+    Acl, AclFilter, Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, Credential, ErrorCode, Group,
+    GroupState, KafkaAdmin, ListedOffset, NewTopic, OffsetSpec, PerItem, Topic, TopicConfig, TopicPartition, WriteMode,
 };
 
 /// Kafka's no: the protocol's error and the broker's message.
@@ -176,6 +178,47 @@ impl KafkaAdmin for Twin {
         self.each(Api::FetchRecords, WriteMode::ValidateOnly, offsets.keys().cloned(), |state, key| {
             let from = offsets.get(key).copied().unwrap_or_default();
             state.partition(key)?.log.records_from(from)
+        })
+    }
+
+    async fn list_users(&self) -> Result<BTreeMap<String, Vec<Credential>>, AdminError> {
+        let listed = self.each(Api::ListUsers, WriteMode::ValidateOnly, [""], |state, _| {
+            let credentials = |user: &String| Ok((user.clone(), state.credentials(user)?));
+            state.users.keys().map(credentials).collect()
+        });
+        listed.into_values().next().unwrap_or_else(|| Ok(BTreeMap::new()))
+    }
+
+    async fn describe_users(&self, users: &[String]) -> PerItem<String, Vec<Credential>> {
+        self.each(Api::DescribeUsers, WriteMode::ValidateOnly, users.iter().cloned(), |state, user| {
+            state.credentials(user)
+        })
+    }
+
+    async fn upsert_users(&self, passwords: &BTreeMap<String, Secret>) -> PerItem<String, ()> {
+        self.each(Api::AlterUsers, WriteMode::Apply, passwords.keys().cloned(), |state, user| {
+            passwords.get(user).map_or(Ok(()), |password| state.upsert_user(user, password))
+        })
+    }
+
+    async fn delete_users(&self, users: &[String]) -> PerItem<String, ()> {
+        self.each(Api::DeleteUsers, WriteMode::Apply, users.iter().cloned(), |state, user| state.delete_user(user))
+    }
+
+    async fn describe_acls(&self, filter: &AclFilter) -> Result<BTreeSet<Acl>, AdminError> {
+        let described = self.each(Api::DescribeAcls, WriteMode::ValidateOnly, [filter.clone()], |state, filter| {
+            Ok(state.acls.iter().filter(|acl| filter.matches(acl)).cloned().collect())
+        });
+        described.into_values().next().unwrap_or_else(|| Ok(BTreeSet::new()))
+    }
+
+    async fn create_acls(&self, acls: &BTreeSet<Acl>) -> PerItem<Acl, ()> {
+        self.each(Api::CreateAcls, WriteMode::Apply, acls.iter().cloned(), |state, acl| state.create_acl(acl))
+    }
+
+    async fn delete_acls(&self, filters: &BTreeSet<AclFilter>) -> PerItem<AclFilter, BTreeSet<Acl>> {
+        self.each(Api::DeleteAcls, WriteMode::Apply, filters.iter().cloned(), |state, filter| {
+            Ok(state.delete_acls(filter))
         })
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidegate_settings::binding::Secret;
 use uuid::Uuid;
 
 use super::{Refusal, configs, faults::Faults};
 use crate::{
-    Broker, Cluster, CommittedOffset, ConfigChange, ErrorCode, GroupKind, ListedOffset, Member, NewTopic, OffsetSpec,
-    Partition, Topic, TopicPartition, WriteMode,
+    Acl, Broker, Cluster, CommittedOffset, ConfigChange, ErrorCode, GroupKind, ListedOffset, Member, NewTopic,
+    OffsetSpec, Partition, Topic, TopicPartition, WriteMode,
 };
 
 pub(super) struct State {
@@ -16,6 +17,9 @@ pub(super) struct State {
     pub(super) stopped: BTreeSet<i32>,
     pub(super) topics: BTreeMap<String, StoredTopic>,
     pub(super) groups: BTreeMap<String, StoredGroup>,
+    /// Users with their passwords.
+    pub(super) users: BTreeMap<String, Secret>,
+    pub(super) acls: BTreeSet<Acl>,
     /// How many more times a topic created from now on is "not yet" known to the broker that is asked.
     pub(super) unknown_after_creation: u32,
     pub(super) faults: Faults,
@@ -109,7 +113,7 @@ impl StoredTopic {
     }
 }
 
-fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refusal> {
     Err((code, message.into()))
 }
 
@@ -125,6 +129,8 @@ impl State {
             stopped: BTreeSet::new(),
             topics: BTreeMap::new(),
             groups: BTreeMap::new(),
+            users: BTreeMap::new(),
+            acls: BTreeSet::new(),
             unknown_after_creation: 0,
             faults: Faults::default(),
         }

@@ -3,6 +3,7 @@
 //! A story gets a [`World`]: the admin under test, and the hands of others (producers, consumers) that the trait has no
 //! calls for. Each story has its own names, so that all can run at once, and leaves nothing behind.
 
+pub mod access;
 pub mod configs;
 pub mod groups;
 pub mod offsets;
@@ -41,6 +42,12 @@ macro_rules! contract {
             groups::members_of_a_classic_group_show_what_they_own,
             groups::members_of_a_kip_848_group_show_what_they_own,
             groups::commits_for_a_deleted_topic_disappear,
+            access::a_user_logs_in_with_its_latest_password_until_it_is_deleted,
+            access::users_of_a_batch_fail_one_by_one,
+            access::an_acl_of_every_kind_reads_back_as_it_was_created,
+            access::deleting_takes_what_the_filter_says_and_nothing_else,
+            access::a_name_is_meant_literally_or_as_a_beginning,
+            access::acls_of_a_batch_are_refused_one_by_one,
         }
     };
     (@each $world:path; $($module:ident::$story:ident),+ $(,)?) => {

@@ -4,7 +4,7 @@ use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
-use tidegate_kafka::{AdminError, ErrorCode, GroupKind, KafkaAdmin, NewTopic, Topic, TopicPartition};
+use tidegate_kafka::{AclFilter, AdminError, ErrorCode, GroupKind, KafkaAdmin, NewTopic, Topic, TopicPartition};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -40,6 +40,12 @@ pub trait World: Sync {
     /// The member that joined leaves.
     async fn leave(&self, group: &str);
 
+    /// Whether a user may log in with a password.
+    async fn lets_in(&self, user: &str, password: &str) -> bool;
+
+    /// Whether a user that may log in may look at a topic.
+    async fn may_describe(&self, user: &str, password: &str, topic: &str) -> bool;
+
     /// Groups that did not exist before the story are removed.
     async fn remove_groups(&self);
 
@@ -67,8 +73,17 @@ pub async fn run<W: World>(world: W, story: impl for<'a> FnOnce(&'a dyn World) -
 const SUFFIXES: [&str; 9] =
     ["good", "other", "third", "kafka.dot", "kafka_dot", "bad-config", "bad-value", "replicas", "none"];
 
+/// The suffixes of users that stories make.
+const USERS: [&str; 2] = ["user", "other-user"];
+
 async fn remove(world: &impl World) {
     world.remove_groups().await;
+    let users = USERS.map(|suffix| world.name(suffix));
+    let acls = world.admin().delete_acls(&users.iter().map(|user| AclFilter::of_user(user)).collect()).await;
+    assert!(acls.values().all(Result::is_ok), "{acls:?}");
+    for (user, outcome) in world.admin().delete_users(&users).await {
+        assert!(outcome.is_ok() || outcome.as_ref().is_err_and(AdminError::is_unknown_user), "{user}: {outcome:?}");
+    }
     let numbered = (0..NUMBERED).map(|number| world.name(&number.to_string()));
     let names: Vec<String> = SUFFIXES.iter().map(|suffix| world.name(suffix)).chain(numbered).collect();
     let ids: Vec<Uuid> =
@@ -110,8 +125,7 @@ pub async fn created(world: &dyn World, topic: NewTopic) -> Topic {
     topic
 }
 
-/// A topic whose partitions are all led, with all replicas in sync; otherwise what is seen instead.
-pub async fn described_in_full(world: &dyn World, name: &str) -> Result<Topic, String> {
+async fn described_in_full(world: &dyn World, name: &str) -> Result<Topic, String> {
     let topic =
         world.admin().describe_topics(&[name.to_owned()]).await.remove(name).expect("every name has an outcome");
     let topic = topic.map_err(|error| error.to_string())?;

@@ -17,6 +17,7 @@ pub fn definitions() -> [CustomResourceDefinition; 2] {
     for version in definitions.iter_mut().flat_map(|definition| &mut definition.spec.versions) {
         if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             drop_unknown_formats(schema);
+            let_rules_speak(schema);
         }
     }
     definitions
@@ -31,6 +32,18 @@ fn drop_unknown_formats(schema: &mut JSONSchemaProps) {
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
         drop_unknown_formats(values);
+    }
+}
+
+/// Which program a processor runs is a choice of one, which a rule says in a sentence. Kubernetes evaluates no rule where a `oneOf`
+/// fails, and what it says of that names neither the field nor the remedy.
+fn let_rules_speak(schema: &mut JSONSchemaProps) {
+    for (name, property) in schema.properties.iter_mut().flatten() {
+        property.one_of.take_if(|_| name == "run");
+        let_rules_speak(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        let_rules_speak(items);
     }
 }
 

@@ -111,6 +111,12 @@ pub struct SecretRef {
 /// `<metadata.name>-<name>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
+    validation = Rule::new("has(self.run.wallet) != has(self.run.container)")
+        .message("run takes exactly one program; set run.wallet, or run.container for a program of your own")
+        .field_path(".run"),
+    validation = Rule::new("!has(self.run.container) || !has(self.image)")
+        .message("a container has one image, run.container.image; take image out, which is for replacing the image of a service")
+        .field_path(".image"),
     validation = Rule::new(
         "!has(self.run.wallet) || self.run.wallet.role != 'Commands' || has(self.http)")
         .message("role Commands is the wallet's HTTP API; set http, for example {port: 8080, auth: None}"),
@@ -191,7 +197,7 @@ pub struct Processor {
     /// is a KafkaTopic of that name: that one is used as it is. Absent: a partition stops at such a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetter>,
-    /// Makes a Service for its HTTP port. Health and metrics are served on it too, on 8080 without this.
+    /// Makes a Service for its HTTP port. Our services serve health and metrics on it too, on 8080 without this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
     /// Number of pods. Without it the operator starts one and leaves the number to others, such as a
@@ -202,7 +208,8 @@ pub struct Processor {
     /// Resources of the container. Default: requests of cpu 50m and memory 64Mi, limit of memory 256Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// An image other than the one that the operator was installed with, as a whole reference with tag or digest.
+    /// An image of the service other than the one that the operator was installed with, as a whole reference with tag or digest. A
+    /// container's image is `run.container.image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub image: Option<String>,

@@ -31,5 +31,5 @@ HOST_PORTS=(30092 30093 30094 30095 30432 30379 30080 30081 30082 30083 30084 30
 DISK_NEEDED_GIB=20
 
 # What hack/up and hack/test put into the two folders; hack/down removes these and nothing else that may be there.
-STATE_ENTRIES=(engine cluster secrets log test offline made-network kubeconfig lock)
+STATE_ENTRIES=(engine cluster secrets log test python-consumer offline made-network kubeconfig lock)
 CACHE_ENTRIES=(bin tools go cargo debs maven offline images tmp lock)

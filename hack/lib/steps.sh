@@ -25,6 +25,7 @@ step_operator() {
   step operator "Operator" operator_ensure
   step operator-ready "Operator Ready" operator_ready
 }
+step_examples() { step examples "Images of the examples" examples_ensure; }
 step_pipelines() {
   step pipelines "The wallet: topics and pipeline" pipelines_ensure
   step pipelines-ready "The wallet Ready" pipelines_ready

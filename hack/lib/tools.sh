@@ -70,6 +70,8 @@ make make
 perl perl
 pkg-config pkg-config
 mvn maven
+python3 python3
+pip3 python3-pip
 PROGRAMS
   if [ "${#missing[@]}" -gt 0 ]; then
     install_packages "${missing[@]}"

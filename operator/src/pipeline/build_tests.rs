@@ -124,6 +124,32 @@ fn an_image_of_its_own_takes_the_place_of_the_operators_and_of_its_pull_policy()
 }
 
 #[test]
+fn a_container_has_the_settings_and_bindings_of_any_other_and_its_own_image_and_user() {
+    let mut value = serde_json::to_value(pipeline()).unwrap();
+    let container = json!({"image": "registry.example/enrich:1", "args": ["--fast"], "user": 1000, "idempotent": true});
+    value["spec"]["processors"][1] = json!({
+        "name": "enrich", "run": {"container": container}, "consumes": {"topics": ["events"], "group": "enrich"},
+        "deadLetter": {"topic": "events-dlq"},
+    });
+    let made = &objects(&serde_json::from_value(value).unwrap(), "1")[1];
+
+    let settings = tidegate_settings::parse(&made.config_map.data.as_ref().unwrap()["settings.yaml"]).unwrap();
+    assert_eq!(settings.consumes.unwrap().group, "enrich");
+    assert_eq!(settings.dead_letter.unwrap().topic, "events-dlq");
+    assert!(settings.run.idempotent());
+
+    let pod = template(made).spec.as_ref().unwrap();
+    assert_eq!(pod.security_context.as_ref().unwrap().run_as_user, Some(1000));
+    let container = &pod.containers[0];
+    assert_eq!(container.image.as_deref(), Some("registry.example/enrich:1"));
+    assert_eq!(container.args, Some(vec!["--fast".to_owned()]));
+    assert_eq!(container.readiness_probe, None, "nothing is known of where it answers");
+    let mounts: Vec<&str> = container.volume_mounts.iter().flatten().map(|mount| mount.mount_path.as_str()).collect();
+    assert_eq!(mounts, ["/etc/tidegate/settings", "/etc/tidegate/kafka", "/etc/tidegate/database", "/tmp"]);
+    assert!(made.service.is_none());
+}
+
+#[test]
 fn the_operators_labels_win_over_a_pods_own() {
     let mut pipeline = pipeline();
     let labels = pipeline.spec.processors[0].pod_labels.as_mut().unwrap();

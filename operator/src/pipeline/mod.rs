@@ -10,6 +10,8 @@ pub mod memory;
 pub mod owned;
 mod pod;
 mod pods;
+mod program;
+pub mod render;
 mod report;
 mod resolve;
 mod scale;

@@ -6,9 +6,9 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
-            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
-            SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+            Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, PodSecurityContext, PodSpec,
+            PodTemplateSpec, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext,
+            TopologySpreadConstraint, Volume, VolumeMount,
         },
     },
     apimachinery::pkg::{
@@ -19,6 +19,7 @@ use k8s_openapi::{
 };
 use tidegate_crds::pipeline::Processor;
 
+use super::program;
 use crate::config::ImageConfig;
 
 /// Where the Kafka binding is mounted.
@@ -30,9 +31,6 @@ const SETTINGS_FILE: &str = "/etc/tidegate/settings/settings.yaml";
 
 /// On the pods: they roll when it changes.
 pub const ROLL_ANNOTATION: &str = "tidegate.dev/settings-hash";
-
-/// The user of the images.
-const USER: i64 = 65_532;
 
 /// What a Deployment is made from.
 pub struct Parts<'a> {
@@ -91,6 +89,7 @@ fn pod_metadata(parts: &Parts<'_>) -> ObjectMeta {
 
 fn pod(parts: &Parts<'_>) -> PodSpec {
     let processor = parts.processor;
+    let user = program::user(processor);
     PodSpec {
         service_account_name: parts.metadata.name.clone(),
         automount_service_account_token: Some(false),
@@ -99,9 +98,9 @@ fn pod(parts: &Parts<'_>) -> PodSpec {
         termination_grace_period_seconds: Some(processor.termination_grace_period_seconds.unwrap_or(30)),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            fs_group: Some(USER),
+            run_as_user: Some(user),
+            run_as_group: Some(user),
+            fs_group: Some(user),
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),
@@ -118,7 +117,6 @@ fn pod(parts: &Parts<'_>) -> PodSpec {
 
 fn container(parts: &Parts<'_>) -> Container {
     let processor = parts.processor;
-    let own_image = processor.image.clone();
     let mount = |name: &str, path: &str, read_only| VolumeMount {
         name: name.into(),
         mount_path: path.into(),
@@ -130,33 +128,9 @@ fn container(parts: &Parts<'_>) -> Container {
         mounts.push(mount("database", DATABASE_PATH, true));
     }
     mounts.push(mount("tmp", "/tmp", false));
-    let probe = |path: &str, period, failures| Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.into()),
-            port: IntOrString::String("http".into()),
-            ..HTTPGetAction::default()
-        }),
-        period_seconds: Some(period),
-        timeout_seconds: Some(5),
-        failure_threshold: Some(failures),
-        ..Probe::default()
-    };
+    let program = program::container(processor, parts.image, parts.port, SETTINGS_FILE);
     Container {
-        name: processor.run.service().into(),
-        image_pull_policy: parts.image.filter(|_| own_image.is_none()).and_then(|image| image.pull_policy.clone()),
-        image: own_image.or_else(|| parts.image.map(|image| image.image.clone())),
-        args: Some(vec!["--settings".into(), SETTINGS_FILE.into()]),
         env: processor.env.clone(),
-        ports: Some(vec![ContainerPort {
-            name: Some("http".into()),
-            container_port: i32::from(parts.port),
-            protocol: Some("TCP".into()),
-            ..ContainerPort::default()
-        }]),
-        // Migrations run at the start, so it may take two minutes.
-        startup_probe: Some(probe("/livez", 1, 120)),
-        readiness_probe: Some(probe("/readyz", 2, 3)),
-        liveness_probe: Some(probe("/livez", 10, 6)),
         resources: Some(processor.resources.clone().unwrap_or_else(default_resources)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -165,7 +139,7 @@ fn container(parts: &Parts<'_>) -> Container {
             ..SecurityContext::default()
         }),
         volume_mounts: Some(mounts),
-        ..Container::default()
+        ..program
     }
 }
 

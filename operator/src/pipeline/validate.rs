@@ -162,11 +162,21 @@ fn runs(pipeline: &EventPipeline, world: &World) -> Result<(), Objection> {
     for processor in &pipeline.spec.processors {
         let name = &processor.name;
         let service = processor.run.service();
+        let wallet = match &processor.run {
+            Run::Wallet(wallet) => wallet,
+            Run::Container(_) if processor.image.is_some() => {
+                let message = format!(
+                    "processor {name} has two images, image and run.container.image; take image out, which is for replacing the \
+                     image of a service"
+                );
+                return Err(Objection::refuse("SpecConflict", message));
+            }
+            Run::Container(_) => continue,
+        };
         if processor.image.is_none() && !world.images.contains_key(service) {
             let message = format!("the operator has no image for {service}; set image of processor {name}");
             return Err(Objection::refuse("ImageUnknown", message));
         }
-        let Run::Wallet(wallet) = &processor.run;
         let lacks = match wallet.role {
             WalletRole::Commands if processor.http.is_none() => Some("http"),
             WalletRole::Commands | WalletRole::Publisher if processor.produces.as_ref().is_none_or(Vec::is_empty) => {

@@ -60,6 +60,15 @@ fn a_pipeline_with_all_it_needs_is_valid() {
 }
 
 #[test]
+fn a_container_needs_no_image_of_the_operators_no_database_and_no_topic() {
+    let alone = pipeline(|v| {
+        v["spec"].as_object_mut().unwrap().remove("database");
+        v["spec"]["processors"] = json!([{"name": "any", "run": {"container": {"image": "registry.example/any:1"}}}]);
+    });
+    assert_eq!(validate(&alone, &World { images: BTreeMap::new(), ..world() }), Ok(()));
+}
+
+#[test]
 fn each_thing_that_is_wrong_is_named_with_what_to_do() {
     type Case = (&'static str, fn(&mut Value), fn(&mut World), &'static [&'static str]);
     let cases: &[Case] = &[
@@ -130,6 +139,15 @@ fn each_thing_that_is_wrong_is_named_with_what_to_do() {
             &["SASL_SSL"],
         ),
         ("ImageUnknown", |_| {}, |w| w.images.clear(), &["no image for wallet", "commands"]),
+        (
+            "SpecConflict",
+            |v| {
+                v["spec"]["processors"][1]["run"] = json!({"container": {"image": "one:1"}});
+                v["spec"]["processors"][1]["image"] = json!("another:2");
+            },
+            |_| {},
+            &["ledger", "two images", "take image out"],
+        ),
         (
             "SpecIncomplete",
             |v| {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{DeadLetter, Retry};
+use crate::{ContainerSettings, DeadLetter, Retry};
 
 /// The version of the document that this build reads and writes.
 pub const SETTINGS_VERSION: u32 = 1;
@@ -36,7 +36,7 @@ pub struct Settings {
     /// Where records go that cannot be handled. Absent: the partition stops at such a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetter>,
-    /// The HTTP port of the process, which serves health and metrics in every role.
+    /// The HTTP port of the process, which serves health and metrics in every role of ours. A container may leave it unused.
     pub http: Http,
 }
 
@@ -66,6 +66,8 @@ pub struct Binding {
 pub enum Run {
     /// Wallets: accounts of money with a ledger and a read model.
     Wallet(WalletSettings),
+    /// A program of your own, in any language: it reads the same settings file and the same mounted bindings.
+    Container(ContainerSettings),
 }
 
 /// Settings of the wallet service.
@@ -187,10 +189,19 @@ impl WalletSettings {
 }
 
 impl Run {
-    /// The service's name, as images, labels and metrics write it: `wallet`.
+    /// The service's name, as images, labels and metrics write it: `wallet`, and `container` for anybody's own program.
     pub fn service(&self) -> &'static str {
         match self {
             Run::Wallet(_) => "wallet",
+            Run::Container(_) => "container",
+        }
+    }
+
+    /// Whether a record that is handled again leaves everything as it was, so that a replay does no harm.
+    pub fn idempotent(&self) -> bool {
+        match self {
+            Run::Wallet(_) => true,
+            Run::Container(container) => container.idempotent(),
         }
     }
 }

@@ -175,6 +175,8 @@ fn processor(run: &Run) -> &'static str {
             WalletRole::LedgerProjector => "ledger-projector",
             WalletRole::ReadModelProjector => "read-model-projector",
         },
+        // Never made here: a container is told by its file.
+        Run::Container(_) => "container",
     }
 }
 
@@ -189,6 +191,7 @@ fn topics(run: &Run) -> (Vec<String>, Option<Consumes>) {
                 (vec![], Some(Consumes { topics, group, start_at: None, ordered: None }))
             }
         },
+        Run::Container(_) => (vec![], None),
     }
 }
 

@@ -5,12 +5,15 @@
 //! it names folders of mounted files in the Service Binding layout ([`binding`]).
 
 pub mod binding;
+mod container;
 mod document;
 pub mod environment;
 mod failure;
 mod load;
 mod resolve;
+mod schema;
 
+pub use container::{ContainerSettings, Health, PullPolicy};
 pub use document::{
     Auth, Binding, Consumes, Http, Identity, Overdraft, Publisher, Run, SETTINGS_VERSION, Settings, StartAt,
     WalletRole, WalletSettings,
@@ -18,3 +21,4 @@ pub use document::{
 pub use failure::{DeadLetter, NotASpan, Retry, RetryBackoff, RetryMode, Span};
 pub use load::{DEFAULT_PATH, LoadError, load, parse, render};
 pub use resolve::{ResolveError, Resolved, resolve};
+pub use schema::{schema, schema_path};

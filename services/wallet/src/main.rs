@@ -32,7 +32,9 @@ fn main() -> ExitCode {
 }
 
 async fn start(app: App) -> Result<(), StartError> {
-    let Run::Wallet(settings) = app.settings().run.clone();
+    let Run::Wallet(settings) = app.settings().run.clone() else {
+        return Err("these settings are those of another program".into());
+    };
     let pool = app.database(&MIGRATIONS).await?;
     let api = match settings.role {
         WalletRole::Commands => commands(&app, &settings, pool)?,

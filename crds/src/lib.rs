@@ -8,6 +8,7 @@ pub mod manifest;
 pub mod pipeline;
 pub mod reference;
 pub mod topic;
+pub mod values;
 
 pub use pipeline::{EventPipeline, EventPipelineSpec, EventPipelineStatus};
 pub use topic::{KafkaTopic, KafkaTopicSpec, KafkaTopicStatus};

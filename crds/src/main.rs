@@ -1,7 +1,8 @@
-//! Writes the YAML of both definitions into the folders that hold it, and their fields into the reference.
+//! Writes the YAML of both definitions into the folders that hold it, their fields into the reference, and the schemas of
+//! the settings file and of the chart tidegate-pipelines where they are kept.
 
 use anyhow::Context;
-use tidegate_crds::{manifest, reference};
+use tidegate_crds::{manifest, reference, values};
 
 fn main() -> anyhow::Result<()> {
     for folder in manifest::folders() {
@@ -16,6 +17,13 @@ fn main() -> anyhow::Result<()> {
         let page =
             reference::replaced(&page, &tables).with_context(|| format!("{} lacks the marks", path.display()))?;
         std::fs::write(&path, page).with_context(|| format!("writing {}", path.display()))?;
+    }
+    let schemas = [
+        (tidegate_settings::schema_path(), tidegate_settings::schema()),
+        (values::path(), values::schema().context("making the chart's schema")?),
+    ];
+    for (path, text) in schemas {
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
 }

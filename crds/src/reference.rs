@@ -11,7 +11,7 @@ const BEGIN: &str = "<!-- fields: written by `cargo run -p tidegate-crds` -->";
 const END: &str = "<!-- end of fields -->";
 
 /// Kubernetes' own types, which its documentation describes.
-const KUBERNETES: [&str; 7] =
+pub(crate) const KUBERNETES: [&str; 7] =
     ["affinity", "tolerations", "env", "resources", "imagePullSecrets", "conditions", "metadata"];
 
 /// Page of each kind and its tables.

@@ -30,6 +30,8 @@ stage_charts() {
     [ ! -f "$folder/kustomization.yaml" ] || check "kustomize $folder" render_folder "$folder"
   done
   check "examples" conforms docs/examples
+  check "deploy/pipelines and the chart's snapshots are what the chart makes" hack/render --check
+  check "chart tidegate-pipelines, every set of values" conforms hack/checks/pipelines/rendered
 
   refusal "a replica count below one" replicas --set replicas=0
   refusal "a value that no key is called" replica --set replica=3
@@ -37,6 +39,14 @@ stage_charts() {
   refusal "a connection without its Secret" secretName --set-json 'connections.other={}'
   refusal "a duration without a unit" driftInterval --set-string driftInterval=60
   refusal "a pull policy that Kubernetes does not know" pullPolicy --set image.pullPolicy=Sometimes
+
+  pipelines_refusal "a field that no processor has" replcas --set pipelines.wallet.processors.commands.replcas=2
+  pipelines_refusal "a role that the wallet does not have" Commands --set pipelines.wallet.processors.commands.run.wallet.role=Command
+  pipelines_refusal "a span without a unit" retention --set-string pipelines.wallet.processors.ledger-projector.deadLetter.retention=30
+  pipelines_refusal "a processor's name in capitals" Ledger --set-json 'pipelines.wallet.processors.Ledger={"run":{"wallet":{"role":"Publisher"}}}'
+  pipelines_refusal "a processor without a program" run --set-json 'pipelines.wallet.processors.more={"replicas":1}'
+  pipelines_refusal "a topic of no partitions" partitions --set topics.wallet-events.partitions=0
+  pipelines_refusal "a value that no key is called" topic --set topic.orders.partitions=3
 }
 
 need_chart_tools() {
@@ -82,17 +92,24 @@ refuses_unknown_field() {
   conforms "$rendered/right.yaml" && ! conforms "$rendered/wrong.yaml"
 }
 
-# refusal WHAT WORD ARGUMENTS...: the chart's values schema refuses the arguments, and its message has the word.
+# refusal WHAT WORD ARGUMENTS...: the values schema of the chart tidegate refuses the arguments, and its message has the word.
 refusal() {
   local what=$1
   shift
-  check "the chart refuses $what" refused "$@"
+  check "the chart refuses $what" refused tidegate "$@"
+}
+
+# pipelines_refusal WHAT WORD ARGUMENTS...: the same of the chart tidegate-pipelines.
+pipelines_refusal() {
+  local what=$1
+  shift
+  check "the pipelines' chart refuses $what" refused tidegate-pipelines "$@"
 }
 
 refused() {
-  local word=$1 said
-  shift
-  if said=$(helm template tidegate charts/tidegate --kube-version "$kubernetes_version" "$@" 2>&1 >/dev/null); then
+  local chart=$1 word=$2 said
+  shift 2
+  if said=$(helm template tidegate "charts/$chart" --kube-version "$kubernetes_version" "$@" 2>&1 >/dev/null); then
     echo "it was taken: $*"
     return 1
   fi

@@ -4,7 +4,9 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a step of a story that does not work ends the story")]
 
 mod broker_loss;
+mod containers;
 mod faults;
+mod helm;
 mod operator_loss;
 mod pipelines;
 mod projector_loss;

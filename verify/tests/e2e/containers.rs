@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use tidegate_contracts::headers;
 
-use crate::world::{LATER, SOON, World, ensure, eventually, story};
+use crate::world::{LATER, World, ensure, eventually, story};
 
 const NAME: &str = "prices";
 const PODS: &str = "tidegate.dev/pipeline=prices";

@@ -13,6 +13,10 @@ use tidegate_settings::{Consumes, DeadLetter, Http, Retry, RetryMode, Run};
 
 use crate::DEFAULT_CONNECTION;
 
+mod trend;
+
+pub use trend::LagTrend;
+
 /// What should run.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -29,7 +33,7 @@ use crate::DEFAULT_CONNECTION;
     annotation("helm.sh/resource-policy", "keep"),
     label("app.kubernetes.io/part-of", "tidegate"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.summary.ready", description = "Processors that are ready, of all"),
-    printcolumn(name = "Lag", type_ = "integer", json_path = ".status.summary.lagRecords", description = "Records behind, over all processors; empty while it is unknown"),
+    printcolumn(name = "Lag", type_ = "integer", json_path = ".status.summary.lagSeconds", description = "Age of the oldest record that waits, in seconds; empty while it is unknown"),
     printcolumn(name = "Retry", type_ = "integer", json_path = ".status.summary.retryDepth", description = "Records that wait to be tried again; empty while it is unknown"),
     printcolumn(name = "DLQ", type_ = "integer", json_path = ".status.summary.deadLetters", description = "Dead letters that the topics hold; empty while it is unknown"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
@@ -291,6 +295,10 @@ pub struct PipelineSummary {
     /// Records behind, over all processors. Absent while one of them is unknown, or where nothing consumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_records: Option<i64>,
+    /// Age of the oldest record that waits for any processor, in seconds; 0 where nothing waits. Absent while one of them is unknown, or
+    /// where nothing consumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_seconds: Option<i64>,
     /// Records that wait in retry topics, over all processors. Absent while one of them is unknown, or where there is no retry topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_depth: Option<i64>,
@@ -327,6 +335,13 @@ pub struct ProcessorStatus {
     /// Absent while it is unknown. Written at most every 30 seconds, and when it becomes 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_records: Option<i64>,
+    /// Age of the oldest record that can be read and is not yet committed, in seconds, of the partition where it is greatest; 0 where
+    /// nothing waits. Absent while it is unknown. Written at most every 30 seconds, and when it becomes 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_seconds: Option<i64>,
+    /// Whether the backlog grows, drains or stays. Absent while it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_trend: Option<LagTrend>,
     /// Records in its retry topics from the oldest unfinished one on, over all partitions: at most so many wait to be tried again. Absent
     /// while it is unknown, or where there is no retry topic. Written at most every 30 seconds, and when it becomes 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]

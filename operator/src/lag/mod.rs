@@ -15,7 +15,7 @@ use std::{
 use kube::runtime::reflector::ObjectRef;
 use tidegate_crds::{EventPipeline, pipeline::Processor};
 
-pub use self::readings::{Reading, Readings};
+pub use self::readings::{PartitionReading, RATE_WINDOW, Reading, Readings};
 use self::{
     probes::Probes,
     read::{Wanted, read},

@@ -105,7 +105,14 @@ pub async fn read(admin: &dyn KafkaAdmin, wanted: &[Wanted], probes: &mut Probes
                 Some(Err(error)) if error.is_unknown_group() => (None, Some(0)),
                 _ => (None, None),
             };
-            Reading { state, members, lag: records(lag), retry: records(retry), dead_letters: records(dead_letters) }
+            Reading {
+                state,
+                members,
+                lag: records(lag),
+                retry: records(retry),
+                dead_letters: records(dead_letters),
+                ..Reading::default()
+            }
         })
         .collect()
 }

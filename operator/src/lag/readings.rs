@@ -2,8 +2,8 @@
 //! be written all the time.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,44 +13,137 @@ use super::compute::bucket;
 const INTERVAL: Duration = Duration::from_secs(30);
 /// Unless the lag is gone: that is what people wait for.
 const GONE: Duration = Duration::from_secs(5);
+/// Rates are means over this time, as soon as it has been seen; over what has been seen before.
+pub const RATE_WINDOW: Duration = Duration::from_secs(30);
 
-/// A group as it was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Where a backlog is going.
+pub use tidegate_crds::pipeline::LagTrend;
+
+/// A processor's group as one cycle read it. What is unknown is none everywhere; never 0 and never -1.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// Kafka's name of its state; none while unknown.
+    /// Kafka's name of the group's state (Stable, Empty, Rebalancing, Dead); none while unknown, or while there is no such group.
     pub state: Option<String>,
     /// Its members; none while unknown.
     pub members: Option<i32>,
-    /// Records behind; none while unknown.
+    /// Records behind, over all partitions; none while one of them is unknown.
     pub lag: Option<i64>,
+    /// Age of the oldest unprocessed record of any partition, in seconds; 0 where nothing waits, none while one of them is unknown.
+    pub lag_seconds: Option<f64>,
+    /// How fast the backlog changes, in records a second: positive while it grows. None while unknown.
+    pub trend: Option<f64>,
+    /// Seconds until nothing waits if it goes on as it did; none while it does not drain, or is unknown. 0 where nothing waits.
+    pub drain_seconds: Option<f64>,
+    /// Records a second that arrive in what it reads; none while unknown.
+    pub produced_rate: Option<f64>,
+    /// Records a second that it commits; none while unknown.
+    pub consumed_rate: Option<f64>,
+    /// Each partition that it reads, in order; empty while the topics are unknown.
+    pub partitions: Vec<PartitionReading>,
+    /// By topic, seconds until retention removes the oldest unprocessed record. Absent where retention has no limit, or is unknown.
+    pub retention_margins: BTreeMap<String, f64>,
+    /// Partitions of what it reads of which a replica is not in sync; none while unknown.
+    pub under_replicated: Option<i32>,
     /// Records that wait in retry topics; none while unknown, or without such topics.
     pub retry: Option<i64>,
     /// Records in the dead-letter topic; none while unknown, or without one.
     pub dead_letters: Option<i64>,
 }
 
+/// A partition as its group reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartitionReading {
+    /// Topic name.
+    pub topic: String,
+    /// Index.
+    pub partition: i32,
+    /// Offset that is read next, as committed; none without a commit, or while unknown.
+    pub committed: Option<i64>,
+    /// Offset of the oldest record that there is; none while unknown.
+    pub log_start: Option<i64>,
+    /// Last stable offset: where a read_committed consumer's view ends; none while unknown.
+    pub stable_end: Option<i64>,
+    /// Records behind; none while unknown.
+    pub lag: Option<i64>,
+    /// Age of the oldest unprocessed record, in seconds; 0 where nothing waits, none while unknown.
+    pub lag_seconds: Option<f64>,
+    /// Records a second that it commits; none while unknown.
+    pub consumed_rate: Option<f64>,
+    /// Records a second that arrive; none while unknown.
+    pub produced_rate: Option<f64>,
+    /// How long the commit has not moved while something waited; 0 otherwise, none while unknown.
+    pub stuck_for: Option<Duration>,
+}
+
+impl Reading {
+    /// Where the backlog is going: what changes it by less than a hundredth of what arrives, or by less than a record in ten seconds, is
+    /// steady. None while unknown.
+    pub fn lag_trend(&self) -> Option<LagTrend> {
+        let (trend, lag) = (self.trend?, self.lag?);
+        let steady = (self.produced_rate.unwrap_or(0.0) / 100.0).max(0.1);
+        Some(match trend {
+            _ if lag == 0 => LagTrend::Steady,
+            trend if trend > steady => LagTrend::Growing,
+            trend if trend < -steady => LagTrend::Draining,
+            _ => LagTrend::Steady,
+        })
+    }
+}
+
 /// A processor: uid of the pipeline, name.
 pub type Key = (String, String);
 
+/// What is kept of a processor.
+#[derive(Debug)]
+struct Kept {
+    latest: (Arc<Reading>, Instant),
+    shown: (Arc<Reading>, Instant),
+}
+
 /// All readings.
 #[derive(Debug, Default)]
-pub struct Readings(Mutex<HashMap<Key, (Reading, Instant)>>);
+pub struct Readings(Mutex<HashMap<Key, Kept>>);
 
 impl Readings {
+    /// The newest reading, for decisions, and when it was taken; none before the first.
+    pub fn latest(&self, uid: &str, processor: &str) -> Option<(Arc<Reading>, Instant)> {
+        self.get(uid, processor, |kept| &kept.latest)
+    }
+
     /// The reading that a processor's status shows.
-    pub fn shown(&self, uid: &str, processor: &str) -> Option<Reading> {
-        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.get(&(uid.to_owned(), processor.to_owned())).map(|(reading, _)| reading.clone())
+    pub fn shown(&self, uid: &str, processor: &str) -> Option<Arc<Reading>> {
+        self.get(uid, processor, |kept| &kept.shown).map(|(reading, _)| reading)
+    }
+
+    fn get(
+        &self,
+        uid: &str,
+        processor: &str,
+        which: impl Fn(&Kept) -> &(Arc<Reading>, Instant),
+    ) -> Option<(Arc<Reading>, Instant)> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(&(uid.to_owned(), processor.to_owned())).map(|kept| which(kept).clone())
     }
 
     /// Takes a new reading; whether it is now shown.
     pub fn take(&self, key: Key, reading: Reading, now: Instant) -> bool {
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let show = shown.get(&key).is_none_or(|(old, since)| is_news(old, &reading, now.duration_since(*since)));
-        if show {
-            shown.insert(key, (reading, now));
+        let latest = (Arc::new(reading), now);
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(Kept { latest: latest.clone(), shown: latest });
+                true
+            }
+            Entry::Occupied(mut place) => {
+                let kept = place.get_mut();
+                let (old, since) = &kept.shown;
+                let show = is_news(old, &latest.0, now.saturating_duration_since(*since));
+                if show {
+                    kept.shown = latest.clone();
+                }
+                kept.latest = latest;
+                show
+            }
         }
-        show
     }
 
     /// Forgets all but the processors that there are.
@@ -90,12 +183,12 @@ mod tests {
         assert!(!readings.take(key(), reading(0), at(42)), "too soon even for that");
         assert!(readings.take(key(), reading(0), at(47)), "gone");
         assert!(readings.take(key(), Reading::default(), at(80)), "unknown");
-        assert_eq!(readings.shown("uid", "ledger"), Some(Reading::default()));
+        assert_eq!(readings.shown("uid", "ledger").as_deref(), Some(&Reading::default()));
         let dead = |dead_letters| Reading { dead_letters: Some(dead_letters), ..Reading::default() };
         assert!(readings.take(key(), dead(7), at(110)), "a dead letter is news, whatever the lag");
         assert!(!readings.take(key(), dead(6), at(130)), "too soon");
         assert!(readings.take(key(), dead(6), at(140)), "each counts, whatever the magnitude");
-        assert_eq!(readings.shown("uid", "ledger"), Some(dead(6)));
+        assert_eq!(readings.shown("uid", "ledger").as_deref(), Some(&dead(6)));
         readings.retain(|_| false);
         assert_eq!(readings.shown("uid", "ledger"), None);
     }

@@ -265,7 +265,13 @@ impl One<'_> {
             let mark = self.context.pipeline_memories.with(self.uid(), |memory| memory.applied.get(&key).cloned());
             let reading = self.context.readings.shown(self.uid(), &processor.name);
             let before = kept.get(&processor.name).copied();
-            view(processor, deployment.as_deref(), mark.as_ref().map(|(_, mark)| mark.as_str()), reading, before)
+            view(
+                processor,
+                deployment.as_deref(),
+                mark.as_ref().map(|(_, mark)| mark.as_str()),
+                reading.as_deref(),
+                before,
+            )
         };
         self.pipeline.spec.processors.iter().map(of).collect()
     }

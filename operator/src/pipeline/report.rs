@@ -45,10 +45,11 @@ pub fn view(
     processor: &Processor,
     deployment: Option<&Deployment>,
     mark: Option<&str>,
-    reading: Option<Reading>,
+    reading: Option<&Reading>,
     before_suspend: Option<i32>,
 ) -> View {
-    let reading = reading.unwrap_or_default();
+    let reading = reading.cloned().unwrap_or_default();
+    let lag_trend = reading.lag_trend();
     let group = processor.consumes.as_ref().map(|consumes| consumes.group.clone());
     let mut view = View {
         line: ProcessorStatus {
@@ -56,6 +57,8 @@ pub fn view(
             group_state: reading.state.filter(|_| group.is_some()),
             members: reading.members.filter(|_| group.is_some()),
             lag_records: reading.lag.filter(|_| group.is_some()),
+            lag_seconds: reading.lag_seconds.filter(|_| group.is_some()).map(|seconds| seconds.round() as i64),
+            lag_trend: lag_trend.filter(|_| group.is_some()),
             retry_depth: reading.retry.filter(|_| !processor.retry_topics().is_empty()),
             dead_letters: reading.dead_letters.filter(|_| processor.dead_letter.is_some()),
             group,
@@ -102,7 +105,8 @@ pub fn status(
         observed_generation: generation,
         summary: Some(PipelineSummary {
             ready: format!("{}/{}", views.iter().filter(|view| is_ready(view)).count(), views.len()),
-            lag_records: total_lag(&lines),
+            lag_records: over_consuming(&lines, |line| line.lag_records).map(|lags| lags.sum()),
+            lag_seconds: over_consuming(&lines, |line| line.lag_seconds).and_then(Iterator::max),
             retry_depth: total_retry(pipeline, &lines),
             dead_letters: total_dead_letters(pipeline, &lines),
         }),
@@ -116,11 +120,13 @@ fn is_ready(view: &View) -> bool {
     view.settled && view.line.replicas.is_some_and(|replicas| replicas > 0)
 }
 
-/// All lags together; none while one is unknown, or where nothing consumes.
-fn total_lag(lines: &[ProcessorStatus]) -> Option<i64> {
-    let mut consuming = lines.iter().filter(|line| line.group.is_some()).peekable();
-    consuming.peek()?;
-    consuming.map(|line| line.lag_records).sum()
+/// A figure of every processor that consumes; none while one is unknown, or where nothing consumes.
+fn over_consuming(
+    lines: &[ProcessorStatus],
+    figure: impl Fn(&ProcessorStatus) -> Option<i64>,
+) -> Option<impl Iterator<Item = i64>> {
+    let figures: Option<Vec<i64>> = lines.iter().filter(|line| line.group.is_some()).map(figure).collect();
+    figures.filter(|figures| !figures.is_empty()).map(IntoIterator::into_iter)
 }
 
 /// All that waits to be tried again; none while one part is unknown, or where nothing is tried again in a topic.

@@ -34,13 +34,14 @@ fn processor(at: usize) -> Processor {
 }
 
 fn reading(lag: Option<i64>, members: i32) -> Option<Reading> {
-    Some(Reading { state: Some("Stable".into()), members: Some(members), lag, ..Reading::default() })
+    let lag_seconds = lag.map(|lag| lag as f64 / 2.0);
+    Some(Reading { state: Some("Stable".into()), members: Some(members), lag, lag_seconds, ..Reading::default() })
 }
 
 fn views(ledger: Option<Reading>) -> Vec<View> {
     vec![
         view(&processor(0), Some(&deployment(2, 2)), Some("2"), None, None),
-        view(&processor(1), Some(&deployment(1, 1)), Some("2"), ledger, None),
+        view(&processor(1), Some(&deployment(1, 1)), Some("2"), ledger.as_ref(), None),
     ]
 }
 
@@ -59,7 +60,7 @@ fn a_pipeline_that_runs_is_ready_and_healthy_in_one_line() {
     assert_eq!(conditions(&status), ["Ready=True:Running", "Healthy=True:MembersPresent"]);
     assert_eq!(
         status.summary,
-        Some(PipelineSummary { ready: "2/2".into(), lag_records: Some(7), ..PipelineSummary::default() })
+        Some(PipelineSummary { ready: "2/2".into(), lag_records: Some(7), lag_seconds: Some(4), ..Default::default() })
     );
     assert_eq!(status.observed_generation, Some(3));
 }
@@ -77,7 +78,8 @@ fn unknown_lag_is_absent_not_zero() {
     for unknown in [None, reading(None, 1)] {
         let status = report(&Outcome::Applied(vec![]), &views(unknown));
         assert_eq!(status.summary.as_ref().unwrap().lag_records, None);
-        assert!(!serde_json::to_string(&status).unwrap().contains("lagRecords"));
+        let text = serde_json::to_string(&status).unwrap();
+        assert!(!text.contains("lagRecords") && !text.contains("lagSeconds") && !text.contains("lagTrend"), "{text}");
     }
 }
 
@@ -164,7 +166,7 @@ fn what_waits_is_added_up_and_a_shared_dead_letter_topic_counts_once() {
         let lines: Vec<View> = pipeline.spec.processors[2..]
             .iter()
             .zip(readings)
-            .map(|(processor, reading)| view(processor, None, None, reading, None))
+            .map(|(processor, reading)| view(processor, None, None, reading.as_ref(), None))
             .collect();
         let now = Timestamp::from_second(1).unwrap();
         status(&pipeline, &EventPipelineStatus::default(), &Outcome::Applied(vec![]), &lines, None, now)

@@ -11,11 +11,14 @@ use std::collections::BTreeMap;
 
 use tidegate_settings::{Consumes, DeadLetter, Http, Retry, RetryMode, Run};
 
+pub use self::{
+    scaling::{Scaling, ScalingStatus},
+    trend::LagTrend,
+};
 use crate::DEFAULT_CONNECTION;
 
+mod scaling;
 mod trend;
-
-pub use trend::LagTrend;
 
 /// What should run.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -172,6 +175,12 @@ pub struct SecretRef {
         "!has(self.retry) || !has(self.retry.topic) || !has(self.deadLetter) || self.retry.topic != self.deadLetter.topic")
         .message("retry.topic and deadLetter.topic are one topic; records that are tried again and records that are not need one each")
         .field_path(".retry.topic"),
+    validation = Rule::new("!has(self.scaling) || !has(self.replicas)")
+        .message("scaling decides how many pods there are, and replicas would too; take one of them out")
+        .field_path(".replicas"),
+    validation = Rule::new("!has(self.scaling) || has(self.consumes)")
+        .message("scaling follows the lag of a consumer group; set consumes, or take scaling out")
+        .field_path(".scaling"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Processor {
@@ -209,6 +218,9 @@ pub struct Processor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,
+    /// Makes the operator choose the number of pods by lag. Absent: it never touches the number but for `replicas`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
     /// Resources of the container. Default: requests of cpu 50m and memory 64Mi, limit of memory 256Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
@@ -350,6 +362,9 @@ pub struct ProcessorStatus {
     /// there is no dead-letter topic. Written at most every 30 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<i64>,
+    /// What scaling has decided; absent where the processor has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ScalingStatus>,
 }
 
 impl EventPipelineSpec {

@@ -20,6 +20,7 @@ use crate::{
     lag::Readings,
     metrics::Metrics,
     pipeline::{children::Children, memory::PipelineMemories},
+    scaling::Scalers,
     topic::memory::TopicMemories,
 };
 
@@ -69,6 +70,8 @@ pub struct Context {
     pub children: Children,
     /// Lag and members of consumer groups.
     pub readings: Readings,
+    /// Numbers of pods that were decided on by lag.
+    pub scalers: Scalers,
     /// What is remembered of topics.
     pub topic_memories: TopicMemories,
     /// What is remembered of pipelines.

@@ -16,6 +16,7 @@ pub mod lease;
 pub mod metrics;
 pub mod neighbours;
 pub mod pipeline;
+pub mod scaling;
 pub mod term;
 pub mod topic;
 

@@ -1,6 +1,10 @@
 //! What the operator counts. Labels are bounded: kinds, outcomes, names of resources; never a uid or an error's text.
 
-use std::{hash::Hash, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -54,6 +58,23 @@ pub struct ProcessorLabels {
     pub processor: String,
 }
 
+/// Pods of a processor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
+pub struct ReplicaLabels {
+    namespace: String,
+    pipeline: String,
+    processor: String,
+    kind: &'static str,
+}
+
+impl ReplicaLabels {
+    /// `kind`: desired, ready or max.
+    pub fn new(processor: &ProcessorLabels, kind: &'static str) -> Self {
+        let ProcessorLabels { namespace, pipeline, processor } = processor.clone();
+        Self { namespace, pipeline, processor, kind }
+    }
+}
+
 /// A dead-letter topic of a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
 pub struct DeadLetterLabels {
@@ -77,6 +98,8 @@ pub struct Metrics {
     lag: Family<ProcessorLabels, Gauge>,
     retry: Family<ProcessorLabels, Gauge>,
     dead_letters: Family<DeadLetterLabels, Gauge>,
+    replicas: Whole<ReplicaLabels>,
+    saturated: Whole<ProcessorLabels>,
     /// Requests made of Kafka.
     pub kafka: RequestMetrics,
 }
@@ -94,6 +117,8 @@ impl Default for Metrics {
             lag: Family::default(),
             retry: Family::default(),
             dead_letters: Family::default(),
+            replicas: Whole::default(),
+            saturated: Whole::default(),
             kafka: RequestMetrics::default(),
         };
         registry.register(
@@ -123,6 +148,16 @@ impl Default for Metrics {
             "tidegate_pipeline_dead_letters",
             "Records that a dead-letter topic of a pipeline holds; absent while unknown",
             metrics.dead_letters.clone(),
+        );
+        registry.register(
+            "tidegate_processor_replicas",
+            "Pods of a processor: that there are to be (desired), that are ready, and that scaling may start at most (max)",
+            metrics.replicas.family.clone(),
+        );
+        registry.register(
+            "tidegate_processor_scaling_saturated",
+            "1 while a processor's backlog needs more pods than scaling.max or the partitions allow, otherwise 0",
+            metrics.saturated.family.clone(),
         );
         metrics.kafka.register(&mut registry);
         Self { registry: Arc::new(registry), ..metrics }
@@ -171,9 +206,45 @@ impl Metrics {
         show(&self.retry, labels, records);
     }
 
+    /// Sets the pods of all processors.
+    pub fn replicas(&self, counts: BTreeMap<ReplicaLabels, i64>) {
+        self.replicas.say(counts);
+    }
+
+    /// Says of all processors with `scaling` whether they need more pods than they may have.
+    pub fn saturated(&self, all: BTreeMap<ProcessorLabels, i64>) {
+        self.saturated.say(all);
+    }
+
     /// Sets what a dead-letter topic holds; the series goes while it is unknown.
     pub fn dead_letters(&self, labels: &DeadLetterLabels, records: Option<i64>) {
         show(&self.dead_letters, labels, records);
+    }
+}
+
+/// Series that are all said at once: those that are not said any more go.
+#[derive(Clone, Debug)]
+struct Whole<L> {
+    family: Family<L, Gauge>,
+    said: Arc<Mutex<BTreeSet<L>>>,
+}
+
+impl<L: Clone + Eq + Hash> Default for Whole<L> {
+    fn default() -> Self {
+        Self { family: Family::default(), said: Arc::default() }
+    }
+}
+
+impl<L: Clone + Eq + Hash + Ord> Whole<L> {
+    fn say(&self, values: BTreeMap<L, i64>) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in said.iter().filter(|labels| !values.contains_key(*labels)) {
+            self.family.remove(gone);
+        }
+        for (labels, value) in &values {
+            show(&self.family, labels, Some(*value));
+        }
+        *said = values.into_keys().collect();
     }
 }
 
@@ -204,6 +275,24 @@ mod tests {
         assert!(metrics.text().unwrap().contains(series));
         metrics.lag(&labels, None);
         metrics.retry(&labels, None);
+        assert!(!metrics.text().unwrap().contains(r#"processor="q""#));
+    }
+
+    #[test]
+    fn pods_that_are_not_said_any_more_are_no_series() {
+        let metrics = Metrics::default();
+        let labels = ProcessorLabels { namespace: "n".into(), pipeline: "p".into(), processor: "q".into() };
+        metrics.replicas([(ReplicaLabels::new(&labels, "ready"), 3)].into());
+        metrics.saturated([(labels, 1)].into());
+        let text = metrics.text().unwrap();
+        for series in [
+            r#"tidegate_processor_replicas{namespace="n",pipeline="p",processor="q",kind="ready"} 3"#,
+            r#"tidegate_processor_scaling_saturated{namespace="n",pipeline="p",processor="q"} 1"#,
+        ] {
+            assert!(text.contains(series), "{text}");
+        }
+        metrics.replicas(BTreeMap::new());
+        metrics.saturated(BTreeMap::new());
         assert!(!metrics.text().unwrap().contains(r#"processor="q""#));
     }
 

@@ -41,6 +41,7 @@ use crate::{
         children::{Child, Children},
         memory::PipelineMemories,
     },
+    scaling::Scalers,
     topic::{self, drift, memory::TopicMemories},
 };
 
@@ -114,6 +115,7 @@ pub async fn lead(
         pipelines: pipelines.clone(),
         children,
         readings: Readings::default(),
+        scalers: Scalers::default(),
         topic_memories: TopicMemories::default(),
         pipeline_memories: PipelineMemories::default(),
         topic_triggers,

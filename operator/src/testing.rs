@@ -30,6 +30,7 @@ use crate::{
     lag::Readings,
     metrics::Metrics,
     pipeline::{children::Children, memory::PipelineMemories},
+    scaling::Scalers,
     topic::memory::TopicMemories,
 };
 
@@ -83,6 +84,7 @@ impl World {
                 secrets: reflector::store().0,
             },
             readings: Readings::default(),
+            scalers: Scalers::default(),
             topic_memories: TopicMemories::default(),
             pipeline_memories: PipelineMemories::default(),
             topic_triggers: mpsc::unbounded_channel().0,

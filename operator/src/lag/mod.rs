@@ -23,6 +23,7 @@ use self::{
 use crate::{
     context::Context,
     metrics::{DeadLetterLabels, ProcessorLabels},
+    scaling,
 };
 
 /// What the metrics show.
@@ -38,7 +39,7 @@ pub async fn run(context: Arc<Context>) {
     let mut probes = BTreeMap::new();
     loop {
         tokio::time::sleep(context.config.lag_interval).await;
-        let (news, now) = cycle(&context, &mut probes).await;
+        let (mut news, now) = cycle(&context, &mut probes).await;
         for gone in published.processors.difference(&now.processors) {
             context.metrics.lag(gone, None);
             context.metrics.retry(gone, None);
@@ -47,6 +48,7 @@ pub async fn run(context: Arc<Context>) {
             context.metrics.dead_letters(gone, None);
         }
         published = now;
+        news.extend(scaling::cycle(&context));
         for pipeline in news {
             let _ = context.pipeline_triggers.send(pipeline);
         }

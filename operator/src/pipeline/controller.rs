@@ -18,7 +18,7 @@ use super::{
     apply::Applier,
     build::{Surroundings, build, hash, object_name},
     failures, owned, pods,
-    report::{Outcome, View, status, view},
+    report::{Outcome, View, rescaled, status, view},
     resolve::{YOUNG, resolve},
     scale::{Scale, scale},
     validate::{Objection, World, validate},
@@ -28,6 +28,7 @@ use crate::{
     conditions::is_true,
     context::{Context, apply_status},
     metrics::Kind,
+    scaling::{self, LOOK_FOR_RIVALS},
     topic::plan::Refusal,
 };
 
@@ -139,7 +140,7 @@ impl One<'_> {
         match validate(self.pipeline, &world) {
             Err(Objection::Refuse(refusal)) => {
                 self.report(Outcome::Refused(refusal), self.kept(), None).await?;
-                Ok(Action::await_change())
+                Ok(self.rest())
             }
             Err(Objection::Wait(refusal)) => {
                 self.report(Outcome::Waiting(refusal), self.kept(), None).await?;
@@ -171,7 +172,13 @@ impl One<'_> {
             self.context.events.normal(&self.about, "TopicReleased", "Prune", note).await;
         }
         // Pods may get into trouble without their Deployment changing.
-        Ok(if settled { Action::await_change() } else { Action::requeue(LOOK) })
+        Ok(if settled { self.rest() } else { Action::requeue(LOOK) })
+    }
+
+    /// Nothing is to be done; but others who scale come and go unseen.
+    fn rest(&self) -> Action {
+        let scaled = self.pipeline.spec.processors.iter().any(|processor| processor.scaling.is_some());
+        if scaled { Action::requeue(LOOK_FOR_RIVALS) } else { Action::await_change() }
     }
 
     /// Applies every processor; whether all pods are as they should be.
@@ -202,7 +209,9 @@ impl One<'_> {
         let of = |processor: &tidegate_crds::pipeline::Processor| {
             let name = processor.name.clone();
             let kept = kept.get(&name).copied();
-            let scale = scale(processor, self.pipeline.spec.suspend(), kept, self.live(&name));
+            let live = self.live(&name);
+            let decided = scaling::wanted(self.context, self.pipeline, processor, live);
+            let scale = scale(processor, decided, self.pipeline.spec.suspend(), kept, live);
             (name, scale)
         };
         self.pipeline.spec.processors.iter().map(of).collect()
@@ -265,19 +274,20 @@ impl One<'_> {
             let mark = self.context.pipeline_memories.with(self.uid(), |memory| memory.applied.get(&key).cloned());
             let reading = self.context.readings.shown(self.uid(), &processor.name);
             let before = kept.get(&processor.name).copied();
-            view(
-                processor,
-                deployment.as_deref(),
-                mark.as_ref().map(|(_, mark)| mark.as_str()),
-                reading.as_deref(),
-                before,
-            )
+            let mark = mark.as_ref().map(|(_, mark)| mark.as_str());
+            let mut view = view(processor, deployment.as_deref(), mark, reading.as_deref(), before);
+            view.line.scaling = scaling::status(self.context, self.pipeline, processor);
+            view
         };
         self.pipeline.spec.processors.iter().map(of).collect()
     }
 
-    /// Events: what is refused, once; what became ready, once.
+    /// Events: what is refused, once; what became ready, once; another number of pods.
     async fn tell(&self, outcome: &Outcome, previous: &EventPipelineStatus, next: &EventPipelineStatus) {
+        for (name, scaling) in rescaled(previous, next) {
+            let note = format!("processor {name}: {}", scaling.message);
+            self.context.events.normal(&self.about, &scaling.reason, "Scale", note).await;
+        }
         let said = |status: &EventPipelineStatus, type_: &str| {
             let found =
                 status.conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True");

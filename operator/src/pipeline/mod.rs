@@ -19,7 +19,10 @@ mod validate;
 
 use tidegate_crds::{EventPipeline, KafkaTopic};
 
-pub use self::controller::{PipelineError, on_error, reconcile};
+pub use self::{
+    build::object_name,
+    controller::{PipelineError, on_error, reconcile},
+};
 
 /// Whether a pipeline may name a topic: it is of the same namespace, or allows it.
 pub fn may_name(topic: &KafkaTopic, pipeline: &EventPipeline) -> bool {

@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use tidegate_crds::{
     EventPipeline, EventPipelineStatus,
     conditions::{HEALTHY, READY, RECONCILING, STALLED},
-    pipeline::{PipelineSummary, Processor, ProcessorStatus},
+    pipeline::{PipelineSummary, Processor, ProcessorStatus, ScalingStatus},
 };
 
 use crate::{
@@ -116,7 +116,12 @@ pub fn status(
     }
 }
 
+/// Pods that run, or none where nothing is to do.
 fn is_ready(view: &View) -> bool {
+    view.settled && (runs(view) || view.line.scaling.as_ref().is_some_and(|scaling| scaling.desired == 0))
+}
+
+fn runs(view: &View) -> bool {
     view.settled && view.line.replicas.is_some_and(|replicas| replicas > 0)
 }
 
@@ -127,6 +132,19 @@ fn over_consuming(
 ) -> Option<impl Iterator<Item = i64>> {
     let figures: Option<Vec<i64>> = lines.iter().filter(|line| line.group.is_some()).map(figure).collect();
     figures.filter(|figures| !figures.is_empty()).map(IntoIterator::into_iter)
+}
+
+/// Processors whose number of pods was decided anew, with the decision.
+pub fn rescaled<'a>(
+    previous: &EventPipelineStatus,
+    next: &'a EventPipelineStatus,
+) -> Vec<(&'a str, &'a ScalingStatus)> {
+    let desired = |name: &str| line(&previous.processors, name)?.scaling.as_ref().map(|scaling| scaling.desired);
+    let changed = |line: &'a ProcessorStatus| {
+        let scaling = line.scaling.as_ref()?;
+        desired(&line.name).is_some_and(|before| before != scaling.desired).then_some((line.name.as_str(), scaling))
+    };
+    next.processors.iter().filter_map(changed).collect()
 }
 
 /// All that waits to be tried again; none while one part is unknown, or where nothing is tried again in a topic.
@@ -195,7 +213,7 @@ fn healthy(pipeline: &EventPipeline, outcome: &Outcome, views: &[View]) -> Optio
     if !matches!(outcome, Outcome::Applied(_)) || !settled || pipeline.spec.suspend() {
         return None;
     }
-    let consuming = || views.iter().filter(|view| view.line.group.is_some() && is_ready(view));
+    let consuming = || views.iter().filter(|view| view.line.group.is_some() && runs(view));
     let empty: Vec<String> = consuming()
         .filter(|view| view.line.members == Some(0))
         .map(|view| format!("group {} of processor {}", view.line.group.as_deref().unwrap_or_default(), view.line.name))

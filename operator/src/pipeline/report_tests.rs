@@ -188,3 +188,30 @@ fn where_nothing_is_tried_again_nothing_is_said_of_it() {
     let text = serde_json::to_string(&status).unwrap();
     assert!(!text.contains("retryDepth") && !text.contains("deadLetters"), "{text}");
 }
+
+#[test]
+fn a_processor_that_sleeps_because_nothing_is_to_do_is_fine() {
+    let mut views = views(reading(Some(0), 0));
+    views[1] = view(&processor(1), Some(&deployment(0, 0)), Some("2"), reading(Some(0), 0).as_ref(), None);
+    assert_eq!(report(&Outcome::Applied(vec![]), &views).summary.unwrap().ready, "1/2", "stopped by hand");
+    views[1].line.scaling = Some(ScalingStatus { reason: "Idle".into(), ..ScalingStatus::default() });
+    let status = report(&Outcome::Applied(vec![]), &views);
+    assert_eq!(status.summary.as_ref().unwrap().ready, "2/2");
+    assert_eq!(conditions(&status), ["Ready=True:Running", "Healthy=True:MembersPresent"]);
+}
+
+#[test]
+fn another_number_is_told_and_the_first_is_not() {
+    let at = |desired: Option<i32>| {
+        let mut status = report(&Outcome::Applied(vec![]), &views(None));
+        status.processors[1].scaling = desired
+            .map(|desired| ScalingStatus { desired, message: format!("{desired} pods"), ..ScalingStatus::default() });
+        status
+    };
+    let told = |before, after| {
+        let after = at(after);
+        rescaled(&at(before), &after).iter().map(|(name, scaling)| format!("{name}: {}", scaling.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(Some(1), Some(4)), ["ledger: 4 pods"]);
+    assert_eq!([told(None, Some(4)), told(Some(4), Some(4)), told(Some(4), None)], [vec![], vec![], Vec::<String>::new()]);
+}

@@ -27,7 +27,7 @@ use super::{
     owned::{DEFAULT_MAX_BYTES, Source},
     validate::{SecretView, TopicView, World},
 };
-use crate::{conditions::is_true, context::Context};
+use crate::{conditions::is_true, context::Context, scaling::rivals};
 
 /// How long what a new pipeline names may take to come.
 pub const YOUNG: Duration = Duration::from_secs(10);
@@ -50,6 +50,7 @@ pub async fn resolve(context: &Context, pipeline: &EventPipeline) -> Result<Worl
         holders: holders(context, pipeline),
         groups: groups(context, pipeline),
         young: is_young(pipeline),
+        rivals: rivals(context, pipeline).await?,
         taken: taken(context, pipeline).await?,
     })
 }

@@ -18,13 +18,21 @@ impl Scale {
     }
 }
 
-/// Decides. `kept`: the number in the status; `live`: that of the Deployment, if there is one.
-pub fn scale(processor: &Processor, suspend: bool, kept: Option<i32>, live: Option<i32>) -> Scale {
+/// Decides. `decided`: what the processor's `scaling` has decided on, where it has that; `kept`: the number in the status; `live`: that of the
+/// Deployment, if there is one.
+pub fn scale(
+    processor: &Processor,
+    decided: Option<i32>,
+    suspend: bool,
+    kept: Option<i32>,
+    live: Option<i32>,
+) -> Scale {
+    let said = processor.replicas.or(decided);
     if suspend {
-        let before = kept.or(live.filter(|live| *live > 0)).or(processor.replicas).unwrap_or(1);
-        return Scale { replicas: Some(0), before_suspend: Some(processor.replicas.unwrap_or(before)) };
+        let before = kept.or(live.filter(|live| *live > 0)).unwrap_or(1);
+        return Scale { replicas: Some(0), before_suspend: Some(said.unwrap_or(before)) };
     }
-    Scale { replicas: processor.replicas.or(kept), before_suspend: None }
+    Scale { replicas: said.or(kept), before_suspend: None }
 }
 
 #[cfg(test)]
@@ -40,27 +48,29 @@ mod tests {
 
     #[test]
     fn who_says_how_many() {
-        // spec, suspended, kept, live -> to set, to keep
+        // spec, decided, suspended, kept, live -> to set, to keep
         let cases = [
-            (Some(3), false, None, None, Some(3), None),
-            (Some(3), false, None, Some(7), Some(3), None),
-            (None, false, None, Some(7), None, None),
-            (None, false, None, None, None, None),
+            (Some(3), None, false, None, None, Some(3), None),
+            (Some(3), None, false, None, Some(7), Some(3), None),
+            (None, None, false, None, Some(7), None, None),
+            (None, None, false, None, None, None, None),
             // Suspended: what others had set comes back, what the spec says comes back.
-            (None, true, None, Some(7), Some(0), Some(7)),
-            (None, true, Some(7), Some(0), Some(0), Some(7)),
-            (None, false, Some(7), Some(0), Some(7), None),
-            (Some(3), true, None, Some(3), Some(0), Some(3)),
-            (Some(4), true, Some(3), Some(0), Some(0), Some(4)),
-            (None, true, None, None, Some(0), Some(1)),
+            (None, None, true, None, Some(7), Some(0), Some(7)),
+            (None, None, true, Some(7), Some(0), Some(0), Some(7)),
+            (None, None, false, Some(7), Some(0), Some(7), None),
+            (Some(3), None, true, None, Some(3), Some(0), Some(3)),
+            (Some(4), None, true, Some(3), Some(0), Some(0), Some(4)),
+            (None, None, true, None, None, Some(0), Some(1)),
+            // Decided by lag: whatever runs, and none at all where nothing is to do.
+            (None, Some(5), false, None, Some(2), Some(5), None),
+            (None, Some(5), true, None, Some(2), Some(0), Some(5)),
+            (None, Some(5), false, Some(2), Some(0), Some(5), None),
+            (None, Some(0), true, None, Some(0), Some(0), Some(0)),
         ];
-        for (spec, suspended, kept, live, set, keep) in cases {
-            let decided = scale(&processor(spec), suspended, kept, live);
-            assert_eq!(
-                decided,
-                Scale { replicas: set, before_suspend: keep },
-                "{spec:?} {suspended} {kept:?} {live:?}"
-            );
+        for (spec, decided, suspended, kept, live, set, keep) in cases {
+            let found = scale(&processor(spec), decided, suspended, kept, live);
+            let expected = Scale { replicas: set, before_suspend: keep };
+            assert_eq!(found, expected, "{spec:?} {decided:?} {suspended} {kept:?} {live:?}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_crds::EventPipeline;
 use tidegate_settings::{Run, WalletRole};
 
-use super::{failures, holders::Holder, owned::Source};
+use super::{build::object_name, failures, holders::Holder, owned::Source};
 use crate::{config::ImageConfig, topic::plan::Refusal};
 
 /// What validation needs to know of the world.
@@ -28,6 +28,8 @@ pub struct World {
     pub groups: BTreeMap<String, String>,
     /// The pipeline was made a moment ago: what it names may still be on its way.
     pub young: bool,
+    /// Processors with `scaling` whose Deployment somebody else scales, with who that is.
+    pub rivals: BTreeMap<String, String>,
     /// Objects of others that have a name which a processor needs, as `Kind name`.
     pub taken: Vec<String>,
 }
@@ -79,6 +81,7 @@ pub fn validate(pipeline: &EventPipeline, world: &World) -> Result<(), Objection
         secrets,
         runs,
         groups,
+        rivals,
         failures::backoffs,
         failures::shared,
         failures::uses,
@@ -213,6 +216,16 @@ fn groups(pipeline: &EventPipeline, world: &World) -> Result<(), Objection> {
         }
     }
     Ok(())
+}
+
+fn rivals(pipeline: &EventPipeline, world: &World) -> Result<(), Objection> {
+    let Some((processor, rival)) = world.rivals.first_key_value() else { return Ok(()) };
+    let message = format!(
+        "processor {processor} has scaling, and {rival} sets the number of its pods too ({}), so that the two would undo each other; \
+         delete that, or take scaling out",
+        object_name(pipeline, processor)
+    );
+    Err(Objection::refuse("ScaledByOthers", message))
 }
 
 fn names(_: &EventPipeline, world: &World) -> Result<(), Objection> {

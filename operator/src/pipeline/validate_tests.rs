@@ -258,3 +258,13 @@ fn an_image_of_its_own_needs_none_of_the_operators() {
     });
     assert_eq!(validate(&own, &world), Ok(()));
 }
+
+#[test]
+fn a_number_that_somebody_else_decides_is_left_to_one_of_the_two() {
+    let rivals = [("ledger".to_owned(), "ScaledObject by-lag".to_owned())].into();
+    let (reason, message) = refused(&pipeline(|_| {}), &World { rivals, ..world() });
+    assert_eq!(reason, "ScaledByOthers");
+    for part in ["processor ledger", "ScaledObject by-lag", "wallet-ledger", "take scaling out"] {
+        assert!(message.contains(part), "{message}");
+    }
+}

@@ -127,7 +127,7 @@ impl DeadLetter {
 /// A length of time as people write it: a whole number and one unit of ms, s, m, h, d.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("pattern" = "^[1-9][0-9]{0,8}(ms|s|m|h|d)$"))]
+#[schemars(with = "String", extend("pattern" = "^[1-9][0-9]{0,8}(ms|s|m|h|d)$", "maxLength" = 11))]
 pub struct Span {
     count: u32,
     unit: Unit,

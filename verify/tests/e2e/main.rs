@@ -11,6 +11,7 @@ mod operator_loss;
 mod pipelines;
 mod projector_loss;
 mod retries;
+mod scaling;
 mod topics;
 mod topics_refused;
 mod wallet_path;

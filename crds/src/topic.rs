@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -179,6 +179,9 @@ pub struct KafkaTopicStatus {
     /// What the operator is about to write to Kafka; recorded first, so that a crash in between is recognised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intent: Option<TopicIntent>,
+    /// A growth that has begun and is not done. Present only until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growth: Option<TopicGrowth>,
     /// Ready; Reconciling, Stalled, Drifted and Adopted while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -207,6 +210,35 @@ pub struct TopicIntent {
     /// Configuration keys that are being set or reset.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub config_keys: Vec<String>,
+}
+
+/// A growth on its way; each step is recorded before anything of it is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicGrowth {
+    /// Partitions that the topic is to have.
+    pub to: i32,
+    /// How far it is.
+    pub step: GrowthStep,
+    /// The processors that write to the topic are stopped until it is done, because its records are read in order.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub producers_stopped: bool,
+    /// When the step began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+}
+
+/// How far a growth is. What is here is in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum GrowthStep {
+    /// The pods of the processors that write to the topic end.
+    StoppingProducers,
+    /// Those who read it get through what waits, in it and in their retry topics.
+    Draining,
+    /// Its retry topics grow.
+    GrowingRetryTopics,
+    /// It grows itself.
+    Growing,
 }
 
 impl KafkaTopic {

@@ -54,7 +54,7 @@ pub fn of_pipeline(context: &Context, pipeline: &EventPipeline) {
         let _ = context.pipeline_triggers.send(ObjectRef::from_obj(other.as_ref()));
     }
     // A topic may grow now.
-    let waits = stalled(&["OrderedConsumers"]);
+    let waits = stalled(&["OrderedConsumers", "OrderedLoop"]);
     for topic in
         context.topics.state_filter(|topic| topic.status.as_ref().is_some_and(|status| waits(&status.conditions)))
     {

@@ -21,6 +21,7 @@ use super::{
     report::{Outcome, View, rescaled, status, view},
     resolve::{YOUNG, resolve},
     scale::{Scale, scale},
+    stopped_for,
     validate::{Objection, World, validate},
 };
 use crate::{
@@ -200,7 +201,17 @@ impl One<'_> {
         applier.prune(&objects).await?;
         let config_hash = hash(objects.iter().map(|objects| objects.settings_hash.as_str()));
         let kept = scales.into_iter().filter_map(|(name, scale)| Some((name, scale.before_suspend?))).collect();
-        self.report(Outcome::Applied(failures::caveats(self.pipeline, world)), kept, Some(config_hash)).await
+        let mut caveats = failures::caveats(self.pipeline, world);
+        caveats.extend(self.stopped());
+        self.report(Outcome::Applied(caveats), kept, Some(config_hash)).await
+    }
+
+    /// Who is stopped though the spec does not say so.
+    fn stopped(&self) -> impl Iterator<Item = String> {
+        self.pipeline.spec.processors.iter().filter_map(|processor| {
+            let topic = stopped_for(self.context, self.pipeline, processor)?;
+            Some(format!("{} is stopped while topic {topic}, which it writes to, grows", processor.name))
+        })
     }
 
     /// Each processor's numbers.
@@ -211,7 +222,8 @@ impl One<'_> {
             let kept = kept.get(&name).copied();
             let live = self.live(&name);
             let decided = scaling::wanted(self.context, self.pipeline, processor, live);
-            let scale = scale(processor, decided, self.pipeline.spec.suspend(), kept, live);
+            let stop = self.pipeline.spec.suspend() || stopped_for(self.context, self.pipeline, processor).is_some();
+            let scale = scale(processor, decided, stop, kept, live);
             (name, scale)
         };
         self.pipeline.spec.processors.iter().map(of).collect()

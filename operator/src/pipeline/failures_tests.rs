@@ -29,7 +29,7 @@ fn pipeline(change: impl FnOnce(&mut Value)) -> EventPipeline {
 }
 
 fn view(resource: &str, partitions: i32) -> TopicView {
-    let source = Source { partitions, replicas: 3, min_in_sync: 2, max_bytes: 1_000 };
+    let source = Source { partitions, growing_to: None, replicas: 3, min_in_sync: 2, max_bytes: 1_000 };
     TopicView { resource: resource.into(), exists: true, source: Some(source), ..TopicView::default() }
 }
 

@@ -3,6 +3,7 @@
 mod apply;
 mod build;
 pub mod children;
+mod claims;
 mod controller;
 mod failures;
 mod holders;
@@ -17,12 +18,15 @@ mod resolve;
 mod scale;
 mod validate;
 
-use tidegate_crds::{EventPipeline, KafkaTopic};
+use tidegate_crds::{EventPipeline, KafkaTopic, pipeline::Processor};
 
 pub use self::{
     build::object_name,
     controller::{PipelineError, on_error, reconcile},
+    pods::running as running_pods,
 };
+
+use crate::context::Context;
 
 /// Whether a pipeline may name a topic: it is of the same namespace, or allows it.
 pub fn may_name(topic: &KafkaTopic, pipeline: &EventPipeline) -> bool {
@@ -37,6 +41,20 @@ pub fn names(pipeline: &EventPipeline, topic: &KafkaTopic) -> bool {
     let names = || pipeline.spec.processors.iter().any(|processor| processor.topics().any(|named| named == name));
     pipeline.spec.connection() == topic.connection()
         && (names() || owned::wishes(pipeline).iter().any(|wish| wish.topic == name))
+}
+
+/// The topic that a processor writes to and that grows, for which it is stopped meanwhile.
+pub fn stopped_for(context: &Context, pipeline: &EventPipeline, processor: &Processor) -> Option<String> {
+    let grows = |name: &&String| {
+        let topics = context.topics.state_filter(|topic| {
+            topic.topic_name() == name.as_str()
+                && topic.connection() == pipeline.spec.connection()
+                && may_name(topic, pipeline)
+        });
+        let mut growths = topics.iter().filter_map(|topic| context.topic_memories.status(topic).growth);
+        growths.any(|growth| growth.producers_stopped)
+    };
+    processor.produces.iter().flatten().find(grows).cloned()
 }
 
 /// Whether a pipeline mounts a Secret of its namespace.

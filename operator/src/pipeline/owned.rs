@@ -32,6 +32,8 @@ pub const DEFAULT_MAX_BYTES: i64 = 1_048_588;
 pub struct Source {
     /// Partition count.
     pub partitions: i32,
+    /// Partitions that it is about to have, once its retry topics do.
+    pub growing_to: Option<i32>,
     /// Replicas of each partition.
     pub replicas: i32,
     /// `min.insync.replicas`.
@@ -142,7 +144,10 @@ fn topic(pipeline: &EventPipeline, wish: &Wish, world: &World) -> Option<KafkaTo
     let standing = world.holders.get(&wish.topic).and_then(super::holders::Holder::partitions).unwrap_or(0);
     let (partitions, retention) = match &wish.purpose {
         // Kafka cannot take partitions away again, and more than the source's do no harm.
-        Purpose::Retry { .. } => (sources.first()?.partitions.max(standing), -1),
+        Purpose::Retry { .. } => {
+            let source = sources.first()?;
+            (source.partitions.max(source.growing_to.unwrap_or(0)).max(standing), -1)
+        }
         Purpose::DeadLetter { partitions, retention, .. } => {
             (*partitions, i64::try_from(retention.as_millis()).unwrap_or(i64::MAX))
         }

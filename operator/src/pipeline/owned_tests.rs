@@ -28,7 +28,7 @@ fn world(sources: &[(&str, Source)]) -> World {
 }
 
 fn source(partitions: i32, replicas: i32, min_in_sync: i32, max_bytes: i64) -> Source {
-    Source { partitions, replicas, min_in_sync, max_bytes }
+    Source { partitions, growing_to: None, replicas, min_in_sync, max_bytes }
 }
 
 fn named(topics: &[KafkaTopic], name: &str) -> Value {
@@ -155,7 +155,7 @@ fn a_topics_name_is_its_resources_where_kubernetes_takes_it() {
 
 fn any_source() -> impl Strategy<Value = Source> {
     (1_i32..100, 1_i32..5, 1_i32..3, 1_i64..20_000_000).prop_map(|(partitions, replicas, min_in_sync, max_bytes)| {
-        Source { partitions, replicas, min_in_sync: min_in_sync.min(replicas), max_bytes }
+        Source { partitions, growing_to: None, replicas, min_in_sync: min_in_sync.min(replicas), max_bytes }
     })
 }
 

@@ -16,11 +16,26 @@ const PASSING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 /// Why a processor's pods are not ready, where one of them tells.
 pub async fn trouble(context: &Context, pipeline: &EventPipeline, processor: &str) -> Option<String> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), pipeline.metadata.namespace.as_deref()?);
-    let labels = selector(pipeline, processor).into_iter().map(|(key, value)| format!("{key}={value}"));
-    let parameters = ListParams::default().labels(&labels.collect::<Vec<_>>().join(",")).limit(50);
+    let parameters = ListParams::default().labels(&labels(pipeline, processor)).limit(50);
     // Without an answer the counts have to do.
     let pods = api.list(&parameters).await.ok()?;
     pods.items.iter().find_map(reason).map(|reason| truncate(reason, LONGEST))
+}
+
+/// Pods of a processor that exist and have not ended, those that are ending included; none while that cannot be asked.
+pub async fn running(context: &Context, pipeline: &EventPipeline, processor: &str) -> Option<usize> {
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), pipeline.metadata.namespace.as_deref()?);
+    let pods = api.list(&ListParams::default().labels(&labels(pipeline, processor))).await.ok()?;
+    let ended = |pod: &&Pod| {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        !matches!(phase, Some("Succeeded" | "Failed"))
+    };
+    Some(pods.items.iter().filter(ended).count())
+}
+
+fn labels(pipeline: &EventPipeline, processor: &str) -> String {
+    let labels = selector(pipeline, processor).into_iter().map(|(key, value)| format!("{key}={value}"));
+    labels.collect::<Vec<_>>().join(",")
 }
 
 fn reason(pod: &Pod) -> Option<String> {

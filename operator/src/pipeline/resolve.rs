@@ -16,12 +16,14 @@ use serde::de::DeserializeOwned;
 use tidegate_crds::{
     EventPipeline, KafkaTopic, KafkaTopicStatus,
     conditions::{READY, STALLED},
+    topic::GrowthStep,
 };
 
 use super::{
     PipelineError,
     build::object_name,
     children::{Child, owner},
+    claims::held,
     holders::holders,
     may_name,
     owned::{DEFAULT_MAX_BYTES, Source},
@@ -48,7 +50,7 @@ pub async fn resolve(context: &Context, pipeline: &EventPipeline) -> Result<Worl
         topics,
         foreign_topics,
         holders: holders(context, pipeline),
-        groups: groups(context, pipeline),
+        claimed: claimed(context, pipeline).await,
         young: is_young(pipeline),
         rivals: rivals(context, pipeline).await?,
         taken: taken(context, pipeline).await?,
@@ -151,33 +153,41 @@ fn source(topic: &KafkaTopic, status: &KafkaTopicStatus) -> Option<Source> {
     let max_bytes = status.config.get(KEY).cloned().or_else(wished).and_then(|bytes| bytes.trim().parse().ok());
     Some(Source {
         partitions: status.partitions?,
+        growing_to: status
+            .growth
+            .as_ref()
+            .filter(|growth| growth.step >= GrowthStep::GrowingRetryTopics)
+            .map(|growth| growth.to),
         replicas: status.replicas?,
         min_in_sync: status.min_insync_replicas?,
         max_bytes: max_bytes.unwrap_or(DEFAULT_MAX_BYTES),
     })
 }
 
-/// Whether `other` was there before `pipeline`, on the same Kafka cluster: of two that want one thing, it has it.
+/// Whether `other` was there before `pipeline`: of two that want one thing of a Kafka cluster, it has it.
 pub fn is_older(other: &EventPipeline, pipeline: &EventPipeline) -> bool {
     let age = |pipeline: &EventPipeline| {
         let created = pipeline.metadata.creation_timestamp.as_ref().map(|time| time.0);
         (created, pipeline.metadata.uid.clone())
     };
-    other.spec.connection() == pipeline.spec.connection()
-        && other.metadata.deletion_timestamp.is_none()
-        && age(other) < age(pipeline)
+    other.metadata.deletion_timestamp.is_none() && age(other) < age(pipeline)
 }
 
-/// Groups that pipelines older than this one use.
-fn groups(context: &Context, pipeline: &EventPipeline) -> BTreeMap<String, String> {
-    let mut groups = BTreeMap::new();
-    for other in context.pipelines.state_filter(|other| is_older(other, pipeline)) {
-        for processor in &other.spec.processors {
-            let Some(consumes) = &processor.consumes else { continue };
-            groups.insert(consumes.group.clone(), format!("{}/{}", named(&other.metadata), processor.name));
+/// Names in Kafka that pipelines older than this one use on the same cluster, whatever their connection to it is called.
+async fn claimed(context: &Context, pipeline: &EventPipeline) -> BTreeMap<String, String> {
+    let mut same = vec![pipeline.spec.connection().to_owned()];
+    for connection in context.connections.keys().filter(|name| *name != pipeline.spec.connection()) {
+        let cluster = cluster_of(context, connection).await;
+        if cluster.is_some() && cluster == cluster_of(context, pipeline.spec.connection()).await {
+            same.push(connection.clone());
         }
     }
-    groups
+    let others = context.pipelines.state_filter(|other| same.iter().any(|name| name == other.spec.connection()));
+    held(pipeline, others.iter().map(AsRef::as_ref))
+}
+
+async fn cluster_of(context: &Context, connection: &str) -> Option<String> {
+    context.connections.get(connection)?.cluster_id().await.ok()
 }
 
 /// Objects that are not this pipeline's and have a name that it needs.

@@ -6,7 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_crds::EventPipeline;
 use tidegate_settings::{Run, WalletRole};
 
-use super::{build::object_name, failures, holders::Holder, owned::Source};
+use super::{
+    build::object_name,
+    claims::{Claim, claims},
+    failures,
+    holders::Holder,
+    owned::Source,
+};
 use crate::{config::ImageConfig, topic::plan::Refusal};
 
 /// What validation needs to know of the world.
@@ -24,8 +30,8 @@ pub struct World {
     pub foreign_topics: BTreeMap<String, String>,
     /// Who has the topics that the pipeline wishes for, by Kafka name; none: nobody yet.
     pub holders: BTreeMap<String, Holder>,
-    /// Groups that older pipelines use on the connection, with the processor.
-    pub groups: BTreeMap<String, String>,
+    /// Groups and the like that older pipelines use on the same Kafka cluster, with the processor.
+    pub claimed: BTreeMap<String, String>,
     /// The pipeline was made a moment ago: what it names may still be on its way.
     pub young: bool,
     /// Processors with `scaling` whose Deployment somebody else scales, with who that is.
@@ -200,20 +206,25 @@ fn runs(pipeline: &EventPipeline, world: &World) -> Result<(), Objection> {
     Ok(())
 }
 
+/// Nobody else uses the groups, or what is committed and written under besides.
 fn groups(pipeline: &EventPipeline, world: &World) -> Result<(), Objection> {
-    let mut own: BTreeMap<&str, &str> = BTreeMap::new();
-    for processor in &pipeline.spec.processors {
-        let Some(consumes) = &processor.consumes else { continue };
-        let group = consumes.group.as_str();
-        let other = own.insert(group, &processor.name).map(str::to_owned).or_else(|| world.groups.get(group).cloned());
-        if let Some(other) = other {
+    let mut own: BTreeMap<String, String> = BTreeMap::new();
+    for Claim { name, what, processor } in claims(pipeline) {
+        if let Some(other) = own.get(&name) {
             let message = format!(
-                "consumer group {group} of processor {} is used by processor {other} too, and the two would share the records \
-                 between them; choose another consumes.group",
-                processor.name
+                "{what} {name} of processor {processor} is used by processor {other} too, and the two would share what is theirs alone; \
+                 choose another consumes.group"
             );
             return Err(Objection::refuse("GroupInUse", message));
         }
+        if let Some(other) = world.claimed.get(&name) {
+            let message = format!(
+                "{what} {name} of processor {processor} is used on this Kafka cluster by processor {other}, which was there before, and the \
+                 two would share what is theirs alone; choose another consumes.group (this pipeline takes over when that one goes)"
+            );
+            return Err(Objection::refuse("Conflict", message));
+        }
+        own.insert(name, processor);
     }
     Ok(())
 }

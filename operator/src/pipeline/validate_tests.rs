@@ -173,10 +173,10 @@ fn each_thing_that_is_wrong_is_named_with_what_to_do() {
             &["spec.database"],
         ),
         (
-            "GroupInUse",
+            "Conflict",
             |_| {},
             |w| {
-                w.groups.insert("ledger".into(), "shop/orders/ledger".into());
+                w.claimed.insert("ledger".into(), "shop/orders/ledger".into());
             },
             &["group ledger", "shop/orders/ledger"],
         ),

@@ -33,7 +33,7 @@ use crate::{
     context::Context,
     lag::Reading,
     metrics::{ProcessorLabels, ReplicaLabels},
-    pipeline::object_name,
+    pipeline::{object_name, stopped_for},
 };
 
 /// How often it is looked whether somebody else scales a processor that has `scaling`.
@@ -88,7 +88,7 @@ fn step(
 ) -> bool {
     let uid = pipeline.metadata.uid.clone().unwrap_or_default();
     let key = (uid, processor.name.clone());
-    if pipeline.spec.suspend() {
+    if pipeline.spec.suspend() || stopped_for(context, pipeline, processor).is_some() {
         context.scalers.pause(&key);
         return false;
     }

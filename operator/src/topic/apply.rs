@@ -53,7 +53,19 @@ pub async fn create(gateway: &Gateway, topic: NewTopic) -> Result<Created, Apply
 /// # Errors
 /// See [`ApplyError`].
 pub async fn change(gateway: &Gateway, name: &str, change: &Change) -> Result<(), ApplyError> {
-    for mode in [WriteMode::ValidateOnly, WriteMode::Apply] {
+    write(gateway, name, change, &[WriteMode::ValidateOnly, WriteMode::Apply]).await
+}
+
+/// Asks Kafka whether it would take a change.
+///
+/// # Errors
+/// See [`ApplyError`].
+pub async fn validate(gateway: &Gateway, name: &str, change: &Change) -> Result<(), ApplyError> {
+    write(gateway, name, change, &[WriteMode::ValidateOnly]).await
+}
+
+async fn write(gateway: &Gateway, name: &str, change: &Change, modes: &[WriteMode]) -> Result<(), ApplyError> {
+    for &mode in modes {
         let extent = if mode == WriteMode::Apply { Extent::Part } else { Extent::Nothing };
         if !change.config.is_empty() {
             gateway.alter(name, change.config.clone(), mode).await.map_err(|error| sort(error, extent))?;

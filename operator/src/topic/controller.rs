@@ -19,6 +19,7 @@ use super::{
     delete,
     desired::Desired,
     error::{Stop, TopicError},
+    growing,
     memory::Refused,
     plan::{Change, Observed, Plan, Refusal, plan},
     record::{One, Seen},
@@ -159,7 +160,11 @@ impl One<'_> {
         }
         let result = match &plan {
             Plan::Create(topic) => self.create(topic.clone(), seen).await,
-            Plan::Change(change) => self.change(change, desired, adopted, seen).await,
+            Plan::Change(change) => match self.before_growth(change, desired, seen).await {
+                Ok(Some(action)) => return Ok(action),
+                Ok(None) => self.change(change, desired, adopted, seen).await,
+                Err(stop) => Err(stop),
+            },
             _ => Ok(()),
         };
         match result {
@@ -240,28 +245,10 @@ impl One<'_> {
 
     /// Processors that rely on the order of the topic's records.
     fn ordered_consumers(&self) -> Vec<String> {
-        let name = self.topic.topic_name();
         let mut consumers = Vec::new();
-        for pipeline in self.context.pipelines.state() {
-            if pipeline.spec.connection() != self.topic.connection()
-                || !crate::pipeline::may_name(self.topic, &pipeline)
-            {
-                continue;
-            }
-            for processor in &pipeline.spec.processors {
-                let reads = |consumes: &tidegate_settings::Consumes| {
-                    consumes.ordered() && consumes.topics.iter().any(|topic| topic == name)
-                };
-                if processor.consumes.as_ref().is_some_and(reads) {
-                    let metadata = &pipeline.metadata;
-                    consumers.push(format!(
-                        "{}/{}/{}",
-                        metadata.namespace.as_deref().unwrap_or_default(),
-                        metadata.name.as_deref().unwrap_or_default(),
-                        processor.name
-                    ));
-                }
-            }
+        for pipeline in growing::pipelines(self.context, self.topic) {
+            let ordered = growing::reading(&pipeline, self.topic).filter(|(_, consumes)| consumes.ordered());
+            consumers.extend(ordered.map(|(processor, _)| growing::name(&pipeline, processor)));
         }
         consumers.sort();
         consumers

@@ -41,6 +41,8 @@ pub struct Memory {
     pub missing: Option<Instant>,
     /// What Kafka refused last.
     pub refused: Option<Refused>,
+    /// When it was last reported what a growth waits for.
+    pub growth_told: Option<Instant>,
     /// Broker health.
     pub health: Debounce,
     /// Attempts in a row that did not end in a state of rest.

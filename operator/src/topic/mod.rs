@@ -7,6 +7,8 @@ mod delete;
 pub mod desired;
 pub mod drift;
 mod error;
+mod growing;
+pub mod growth;
 pub mod health;
 pub mod memory;
 pub mod plan;

@@ -330,8 +330,9 @@ fn ordered_consumers(desired: &Desired, topic: &Observation) -> Option<Refusal> 
         Refusal::new(
             "OrderedConsumers",
             format!(
-                "growing topic {} from {} to {} partitions moves keys, and {} read it in order per key; stop its producers and \
-                 let the consumers catch up, then set the annotation tidegate.dev/allow-reorder: \"{}\", or put \
+                "growing topic {} from {} to {} partitions moves keys, and {} read it in order per key; set the annotation \
+                 tidegate.dev/allow-reorder: \"{}\", and the operator stops the processors that produce to it, waits until its \
+                 consumers are through, grows it and starts them again (stop other producers yourself before), or put \
                  spec.partitions back",
                 desired.name,
                 topic.partitions,

@@ -8,7 +8,7 @@ use kube::runtime::controller::Action;
 use tidegate_crds::{
     KafkaTopic, KafkaTopicStatus,
     conditions::{READY, STALLED},
-    topic::TopicIntent,
+    topic::{TopicGrowth, TopicIntent},
 };
 
 use super::{
@@ -66,6 +66,20 @@ impl One<'_> {
         intent.config_keys.sort();
         intent.config_keys.dedup();
         next.intent = Some(intent);
+        self.write(&previous, next).await
+    }
+
+    /// Records a step of a growth before anything of it is done.
+    pub(super) async fn begin(
+        &self,
+        growth: TopicGrowth,
+        progress: Refusal,
+        seen: &Seen<'_>,
+    ) -> Result<(), TopicError> {
+        let previous = self.context.topic_memories.status(self.topic);
+        let facts = self.facts(self.owned_keys(&previous), None, Some(seen));
+        let mut next = status(&previous, &Outcome::Progress(progress), &facts, Timestamp::now());
+        next.growth = Some(growth);
         self.write(&previous, next).await
     }
 

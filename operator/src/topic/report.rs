@@ -51,6 +51,10 @@ pub fn status(previous: &KafkaTopicStatus, outcome: &Outcome, facts: &Facts<'_>,
     let mut status = previous.clone();
     status.observed_generation = facts.generation;
     status.topic_name = Some(facts.name.to_owned());
+    // Done, or given up: whoever was stopped for it goes on.
+    if !matches!(outcome, Outcome::Progress(_)) {
+        status.growth = None;
+    }
     if facts.cluster_id.is_some() {
         status.cluster_id.clone_from(&facts.cluster_id);
     }
@@ -119,6 +123,7 @@ pub fn in_words(differences: &[Difference]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_crds::topic::{GrowthStep, TopicGrowth};
     use uuid::Uuid;
 
     use super::*;
@@ -176,6 +181,19 @@ mod tests {
         let facts = Facts { generation: Some(3), name: "orders", ..Facts::default() };
         let next = status(&known, &Outcome::Stalled(Refusal::new("TopicLost", "gone")), &facts, at(1));
         assert_eq!((next.topic_id.as_deref(), next.partitions), (Some("id"), Some(3)));
+    }
+
+    #[test]
+    fn a_growth_stays_on_record_until_it_is_done_or_given_up() {
+        let growth = TopicGrowth { to: 6, step: GrowthStep::Draining, producers_stopped: true, since: None };
+        let before = KafkaTopicStatus { growth: Some(growth.clone()), ..Default::default() };
+        let facts = Facts { name: "orders", ..Facts::default() };
+        let grows = |outcome: &Outcome| status(&before, outcome, &facts, at(1)).growth;
+        let refusal = || Refusal::new("X", "y");
+        assert_eq!(grows(&Outcome::Progress(refusal())), Some(growth));
+        for outcome in [Outcome::InSync, Outcome::Paused, Outcome::Held(vec![]), Outcome::Stalled(refusal())] {
+            assert_eq!(grows(&outcome), None, "{outcome:?}");
+        }
     }
 
     #[test]

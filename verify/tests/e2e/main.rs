@@ -6,6 +6,7 @@
 mod broker_loss;
 mod containers;
 mod faults;
+mod growth;
 mod helm;
 mod operator_loss;
 mod pipelines;

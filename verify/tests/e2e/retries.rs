@@ -66,13 +66,17 @@ async fn a_pipeline_brings_along_the_topics_for_records_that_fail() {
         world.topic_is_ready(&retry).await;
         assert_eq!(world.config_in_kafka(&retry, "retention.ms").await, Ok("-1".to_owned()));
 
-        // The source grows, with consent; the retry topic grows after it.
+        // The source grows, with consent; the retry topic grows before it.
         let consent = json!({
             "metadata": {"annotations": {"tidegate.dev/allow-reorder": "5"}}, "spec": {"partitions": 5},
         });
         topics.patch("events", &PatchParams::default(), &Patch::Merge(consent)).await.unwrap();
-        world.kafka_has_partitions(&topic, 5).await;
-        world.kafka_has_partitions(&retry, 5).await;
+        eventually("the topic has grown", LATER, async || {
+            let found = world.partitions_in_kafka(&topic).map(|found| found.len());
+            ensure(found == Some(5), || format!("{found:?}"))
+        })
+        .await;
+        assert_eq!(world.partitions_in_kafka(&retry).map(|found| found.len()), Some(5));
         world.pipeline_is_ready(NAME).await;
 
         // Taken out of the spec, the resources go and the topics stay; put back, they are taken over again.

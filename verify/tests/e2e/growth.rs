@@ -1,0 +1,88 @@
+//! A topic that is read in order grows, with consent, while nobody writes to it.
+
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::world::{LATER, SOON, World, ensure, eventually, story};
+
+const NAME: &str = "own";
+
+/// A wallet of one's own without the read model, whose ledger tries again; the spec, and Kafka's name of its retry topic.
+fn spec(world: &World, topic: &str) -> (Value, String) {
+    let mut spec = world.wallet_spec(topic);
+    spec["processors"][1]["retry"] = json!({"attempts": 3, "backoff": {"initial": "100ms", "max": "1s"}});
+    spec["processors"][1]["deadLetter"] = json!({"topic": world.name("dlq"), "partitions": 2, "retention": "7d"});
+    if let Some(processors) = spec["processors"].as_array_mut() {
+        processors.truncate(2);
+    }
+    (spec, format!("{}.{topic}.retry", world.name("ledger")))
+}
+
+async fn deposit(world: &World, balance: &str) {
+    eventually(&format!("a deposit brings {balance} into the ledger"), LATER, async || {
+        let ledger = world.call("own-commands", "wallets/ada/ledger", None).await?.to_string();
+        if ledger.contains(balance) {
+            return Ok(());
+        }
+        world.call("own-commands", "wallets/ada/deposits", Some(json!({"amount": "1.00"}))).await?;
+        Err(ledger)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_read_in_order_grows_while_nobody_writes_to_it() {
+    story("growth", async |world| {
+        let topic = world.furnish().await;
+        let (spec, retry) = spec(world, &topic);
+        world.apply_pipeline(NAME, spec).await.unwrap();
+        world.pipeline_is_ready(NAME).await;
+        let body = json!({"walletId": "ada", "ownerId": "ada", "currency": "EUR"});
+        world.call("own-commands", "wallets", Some(body)).await.unwrap();
+        deposit(world, "1.00").await;
+
+        // Without consent nothing happens, and it says how.
+        let grown = json!({"topicName": topic, "partitions": 5, "replicas": 3, "deletionPolicy": "Delete"});
+        world.apply_topic("events", grown).await.unwrap();
+        let (reason, message) = world.topic_becomes("events", "Stalled").await;
+        assert!(reason == "OrderedConsumers" && message.contains("tidegate.dev/allow-reorder: \"5\""), "{message}");
+
+        // With it, step by step. The operator is killed in the middle.
+        let consent = json!({"metadata": {"annotations": {"tidegate.dev/allow-reorder": "5"}}});
+        let topics = world.kafka_topics(&world.namespace);
+        topics.patch("events", &PatchParams::default(), &Patch::Merge(consent)).await.unwrap();
+        eventually("the producers are being stopped", SOON, async || {
+            let growth = world.topic("events").await["status"]["growth"].clone();
+            ensure(growth["producersStopped"] == true, || growth.to_string())
+        })
+        .await;
+        for pod in world.pods_of("tidegate-system", "app.kubernetes.io/component=operator").await.keys() {
+            world.kill_pod("tidegate-system", pod).await;
+        }
+        let (mut stopped, mut ahead) = (false, false);
+        eventually("the topic has grown", LATER, async || {
+            let pods = world.pods_of(&world.namespace, "tidegate.dev/processor=commands").await;
+            let partitions = |name: &str| world.partitions_in_kafka(name).map_or(0, |found| found.len());
+            let (has, waits) = (partitions(&topic), partitions(&retry));
+            stopped |= pods.is_empty();
+            ahead |= has == 3 && waits == 5;
+            assert!(has == 3 || stopped, "it grew while {pods:?} ran");
+            assert!(has == 3 || waits == 5, "it grew before its retry topic");
+            ensure(has == 5, || format!("{has} partitions, {waits} of the retry topic, {pods:?}"))
+        })
+        .await;
+        assert!(stopped, "nobody wrote to it");
+        println!("the retry topic was seen to be ahead: {ahead}");
+
+        // And everybody goes on.
+        let done = world.topic_is_ready("events").await;
+        assert_eq!(done["status"]["growth"], Value::Null);
+        world.pipeline_is_ready(NAME).await;
+        world.pods_are_ready(&world.namespace, "tidegate.dev/processor=commands", 1, &[]).await;
+        deposit(world, "3.00").await;
+        for step in ["StoppingProducers", "Draining", "GrowingRetryTopics", "Growing"] {
+            world.event_says("events", &[step, "5 partitions"]).await;
+        }
+    })
+    .await;
+}

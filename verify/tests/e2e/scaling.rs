@@ -21,8 +21,8 @@ use crate::world::{LATER, SOON, World, condition, ensure, eventually, story};
 const NAME: &str = "own";
 const PODS: &str = "tidegate.dev/pipeline=own,tidegate.dev/processor=read-model";
 /// Records that are written at once, and the most that one story writes.
-const CHUNK: usize = 5_000;
-const MOST: usize = 400_000;
+const CHUNK: usize = 20_000;
+const MOST: usize = 600_000;
 
 /// A wallet of one's own of which only the read model runs, on so little of a processor that a burst is one.
 fn scaled_spec(world: &World, topic: &str) -> Value {
@@ -31,7 +31,7 @@ fn scaled_spec(world: &World, topic: &str) -> Value {
     if let Some(fields) = processor.as_object_mut() {
         fields.remove("replicas");
     }
-    processor["resources"] = json!({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "40m", "memory": "256Mi"}});
+    processor["resources"] = json!({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "60m", "memory": "256Mi"}});
     processor["scaling"] =
         json!({"min": 1, "max": 5, "targetLag": "10s", "scaleOutWindow": "30s", "scaleInWindow": "30s"});
     spec["processors"] = json!([processor]);
@@ -88,7 +88,6 @@ async fn a_processor_gets_pods_when_it_is_behind_and_gives_them_back() {
                     assert!(written < MOST, "{written} records did it not: {found:?}");
                     burst(world, &topic, CHUNK).await;
                     written += CHUNK;
-                    tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
         };

@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn a_pipeline_claims_its_groups_and_its_outbox() {
-        let names: Vec<String> = claims(&pipeline("bank", "wallet", 1, "ledger")).into_iter().map(|one| one.name).collect();
+        let names: Vec<String> =
+            claims(&pipeline("bank", "wallet", 1, "ledger")).into_iter().map(|one| one.name).collect();
         assert_eq!(names, ["ledger", "ledger.retry", "kafka-publisher.bank.wallet"]);
         let mut in_place = pipeline("bank", "wallet", 1, "ledger");
         in_place.spec.processors[1].retry = None;
@@ -103,8 +104,11 @@ mod tests {
 
     #[test]
     fn the_oldest_has_a_name_and_the_next_one_when_it_goes() {
-        let (old, middle, young) =
-            (pipeline("bank", "old", 3, "ledger"), pipeline("shop", "middle", 2, "ledger"), pipeline("bank", "young", 1, "ledger"));
+        let (old, middle, young) = (
+            pipeline("bank", "old", 3, "ledger"),
+            pipeline("shop", "middle", 2, "ledger"),
+            pipeline("bank", "young", 1, "ledger"),
+        );
         let going = {
             let mut going = old.clone();
             going.metadata.deletion_timestamp = going.metadata.creation_timestamp.clone();

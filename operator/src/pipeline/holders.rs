@@ -112,9 +112,9 @@ fn one(context: &Context, pipeline: &EventPipeline, topic: &KafkaTopic) -> Holde
 
 /// Topics that older pipelines wish for, which nobody may have made yet.
 fn rivals(context: &Context, pipeline: &EventPipeline) -> BTreeMap<String, String> {
-    let older = context.pipelines.state_filter(|other| {
-        other.spec.connection() == pipeline.spec.connection() && is_older(other, pipeline)
-    });
+    let older = context
+        .pipelines
+        .state_filter(|other| other.spec.connection() == pipeline.spec.connection() && is_older(other, pipeline));
     let of = |other: &EventPipeline| {
         let name = named(&other.metadata);
         wishes(other).into_iter().map(|wish| (wish.topic, name.clone())).collect::<Vec<_>>()

@@ -204,14 +204,23 @@ fn a_processor_that_sleeps_because_nothing_is_to_do_is_fine() {
 fn another_number_is_told_and_the_first_is_not() {
     let at = |desired: Option<i32>| {
         let mut status = report(&Outcome::Applied(vec![]), &views(None));
-        status.processors[1].scaling = desired
-            .map(|desired| ScalingStatus { desired, message: format!("{desired} pods"), ..ScalingStatus::default() });
+        status.processors[1].scaling = desired.map(|desired| ScalingStatus {
+            desired,
+            message: format!("{desired} pods"),
+            ..ScalingStatus::default()
+        });
         status
     };
     let told = |before, after| {
         let after = at(after);
-        rescaled(&at(before), &after).iter().map(|(name, scaling)| format!("{name}: {}", scaling.message)).collect::<Vec<_>>()
+        rescaled(&at(before), &after)
+            .iter()
+            .map(|(name, scaling)| format!("{name}: {}", scaling.message))
+            .collect::<Vec<_>>()
     };
     assert_eq!(told(Some(1), Some(4)), ["ledger: 4 pods"]);
-    assert_eq!([told(None, Some(4)), told(Some(4), Some(4)), told(Some(4), None)], [vec![], vec![], Vec::<String>::new()]);
+    assert_eq!(
+        [told(None, Some(4)), told(Some(4), Some(4)), told(Some(4), None)],
+        [vec![], vec![], Vec::<String>::new()]
+    );
 }

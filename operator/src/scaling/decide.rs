@@ -364,8 +364,8 @@ impl Decider<'_> {
 }
 
 #[cfg(test)]
-#[path = "decide_tests.rs"]
-mod tests;
-#[cfg(test)]
 #[path = "simulation_tests.rs"]
 mod simulation_tests;
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

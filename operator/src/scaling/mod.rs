@@ -13,11 +13,7 @@ mod scalers;
 #[cfg(test)]
 mod simulation;
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -27,8 +23,8 @@ use tidegate_crds::{
     pipeline::{Processor, Scaling, ScalingStatus},
 };
 
-pub use self::{rivals::rivals, scalers::Scalers};
 use self::decide::Rules;
+pub use self::{rivals::rivals, scalers::Scalers};
 use crate::{
     context::Context,
     lag::Reading,

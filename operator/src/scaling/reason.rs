@@ -178,7 +178,9 @@ impl Reason {
                 format!("{} would do; there are fewer once that has held for {}", count(*enough, "pod"), span(*window))
             }
             Self::AtMax { needed, max } => {
-                format!("{needed} pods are needed and scaling.max is {max}; raise it, or make each record cheaper to handle")
+                format!(
+                    "{needed} pods are needed and scaling.max is {max}; raise it, or make each record cheaper to handle"
+                )
             }
             Self::AtPartitions { needed, partitions } => format!(
                 "{needed} pods are needed and there are {}, each of which one pod reads; grow the topic, or make each record \
@@ -208,11 +210,16 @@ impl Reason {
             }
             Self::DataMissing => "lag, rates or the group's state are unknown at the moment; held".to_owned(),
             Self::Bounds { min, max, partitions } => {
-                let partitions = partitions.map_or(String::new(), |found| format!(" and {}", count(found, "partition")));
+                let partitions =
+                    partitions.map_or(String::new(), |found| format!(" and {}", count(found, "partition")));
                 format!("the number has to keep to scaling.min {min}, scaling.max {max}{partitions}")
             }
-            Self::Idle => "nothing was read or written for the whole window; the first record brings a pod back".to_owned(),
-            Self::Woken { records } => format!("{} to handle; what they need is measured next", count(*records, "record")),
+            Self::Idle => {
+                "nothing was read or written for the whole window; the first record brings a pod back".to_owned()
+            }
+            Self::Woken { records } => {
+                format!("{} to handle; what they need is measured next", count(*records, "record"))
+            }
         }
     }
 }

@@ -47,7 +47,10 @@ impl Scalers {
     ) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = all.get(&key);
-        let resumed = before.map_or_else(|| recorded.map(|recorded| resume(recorded, now)).unwrap_or_default(), |scaler| scaler.state.clone());
+        let resumed = before.map_or_else(
+            || recorded.map(|recorded| resume(recorded, now)).unwrap_or_default(),
+            |scaler| scaler.state.clone(),
+        );
         let decision = decide(&resumed, measured, now, rules);
         let shown = show(&decision);
         let news = before.is_none_or(|scaler| {
@@ -147,9 +150,8 @@ mod tests {
     #[test]
     fn a_status_is_news_at_once_for_another_number_and_seldom_for_another_reason() {
         let scalers = Scalers::default();
-        let decide = |second, measured: Option<&Measured>| {
-            scalers.decide(key(), None, measured, time(second), &rules(1, 4))
-        };
+        let decide =
+            |second, measured: Option<&Measured>| scalers.decide(key(), None, measured, time(second), &rules(1, 4));
         assert!(decide(0, Some(&measured(1, 0))), "the first");
         assert!(!decide(5, None), "another reason, too soon");
         assert!(decide(40, None));

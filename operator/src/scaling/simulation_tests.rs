@@ -17,10 +17,8 @@ fn under_a_steady_load_the_number_settles_and_stays() {
 
 #[test]
 fn a_burst_brings_pods_and_they_go_when_it_has_been_quiet_for_the_window() {
-    let group = Group {
-        written: |_, second| if (600..900).contains(&second) { 45.0 } else { 4.0 },
-        ..Group::default()
-    };
+    let group =
+        Group { written: |_, second| if (600..900).contains(&second) { 45.0 } else { 4.0 }, ..Group::default() };
     let run = group.run(&rules(1, 12), 2 * HOUR);
     assert_eq!(run.at(599), 1);
     assert!(run.at(750) >= 6, "{:?}", run.changes());
@@ -32,10 +30,7 @@ fn a_burst_brings_pods_and_they_go_when_it_has_been_quiet_for_the_window() {
 
 #[test]
 fn a_second_burst_is_met_at_once_because_the_speed_of_a_pod_is_known() {
-    let group = Group {
-        written: |_, second| if second % 3000 > 2700 { 45.0 } else { 4.0 },
-        ..Group::default()
-    };
+    let group = Group { written: |_, second| if second % 3000 > 2700 { 45.0 } else { 4.0 }, ..Group::default() };
     let run = group.run(&rules(1, 10), 6000);
     let ups: Vec<usize> = run.changes().iter().filter(|(_, from, to)| to > from).map(|(at, ..)| *at).collect();
     let second = ups.iter().find(|at| **at > 5000).copied().unwrap_or(usize::MAX);
@@ -150,10 +145,7 @@ fn too_many_pods_that_nobody_has_seen_busy_go_one_by_one() {
 #[test]
 fn a_number_that_is_too_small_again_and_again_is_tried_more_and_more_rarely() {
     // A burst of a minute every ten: the pods of the last one have just gone when the next comes.
-    let group = Group {
-        written: |_, second| if second % 600 < 60 { 50.0 } else { 2.0 },
-        ..Group::default()
-    };
+    let group = Group { written: |_, second| if second % 600 < 60 { 50.0 } else { 2.0 }, ..Group::default() };
     let run = group.run(&rules(1, 12), 12 * HOUR);
     assert!(run.turns() <= 30, "{} turns in 72 bursts", run.turns());
 }

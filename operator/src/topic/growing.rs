@@ -8,11 +8,7 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::controller::Action;
-use tidegate_crds::{
-    EventPipeline, KafkaTopic,
-    pipeline::Processor,
-    topic::TopicGrowth,
-};
+use tidegate_crds::{EventPipeline, KafkaTopic, pipeline::Processor, topic::TopicGrowth};
 use tidegate_settings::Consumes;
 
 use super::{

@@ -85,7 +85,9 @@ pub fn next(topic: &str, to: i32, recorded: Option<&TopicGrowth>, around: &Surro
     let running = around.writers.iter().find(|writer| ordered && writer.pods != Some(0));
     match (growth.step, running) {
         (GrowthStep::StoppingProducers, Some(writer)) => wait(match writer.pods {
-            Some(pods) => format!("to grow topic {topic} to {to} partitions, {pods} pods of {} are being stopped", writer.name),
+            Some(pods) => {
+                format!("to grow topic {topic} to {to} partitions, {pods} pods of {} are being stopped", writer.name)
+            }
             None => format!("it is not known yet whether pods of {} still write to topic {topic}", writer.name),
         }),
         // One that was started since.

@@ -15,11 +15,7 @@ fn retry(partitions: Option<i32>) -> RetryTopic {
 }
 
 fn around(pods: Option<usize>, waiting: Option<i64>, partitions: Option<i32>) -> Surroundings {
-    Surroundings {
-        writers: vec![writer(pods)],
-        readers: vec![reader(true, waiting)],
-        retries: vec![retry(partitions)],
-    }
+    Surroundings { writers: vec![writer(pods)], readers: vec![reader(true, waiting)], retries: vec![retry(partitions)] }
 }
 
 fn growth(to: i32, step: GrowthStep) -> TopicGrowth {
@@ -41,10 +37,20 @@ fn each_step_waits_for_what_the_next_one_needs() {
     let idle = || around(Some(0), Some(0), Some(6));
     for (recorded, around, begins, says) in [
         (None, around(Some(2), Some(9), Some(3)), "enter StoppingProducers", "grows to 6 partitions"),
-        (Some(StoppingProducers), around(Some(2), Some(9), Some(3)), "wait StoppingProducers", "2 pods of bank/wallet/commands"),
+        (
+            Some(StoppingProducers),
+            around(Some(2), Some(9), Some(3)),
+            "wait StoppingProducers",
+            "2 pods of bank/wallet/commands",
+        ),
         (Some(StoppingProducers), around(None, Some(9), Some(3)), "wait StoppingProducers", "not known yet"),
         (Some(StoppingProducers), around(Some(0), Some(9), Some(3)), "enter Draining", "nobody writes"),
-        (Some(Draining), around(Some(0), Some(9), Some(3)), "wait Draining", "bank/wallet/ledger is through with 9 records"),
+        (
+            Some(Draining),
+            around(Some(0), Some(9), Some(3)),
+            "wait Draining",
+            "bank/wallet/ledger is through with 9 records",
+        ),
         (Some(Draining), around(Some(0), None, Some(3)), "wait Draining", "is being read"),
         (Some(Draining), around(Some(0), Some(0), Some(3)), "enter GrowingRetryTopics", ""),
         (Some(GrowingRetryTopics), around(Some(0), Some(0), Some(3)), "wait GrowingRetryTopics", "ledger.events.retry"),
@@ -70,10 +76,8 @@ fn another_number_begins_anew() {
 
 #[test]
 fn without_order_nobody_is_stopped_and_only_the_retry_topics_go_first() {
-    let unordered = |partitions| Surroundings {
-        readers: vec![reader(false, Some(9))],
-        ..around(Some(2), None, Some(partitions))
-    };
+    let unordered =
+        |partitions| Surroundings { readers: vec![reader(false, Some(9))], ..around(Some(2), None, Some(partitions)) };
     let entered = next("events", 6, None, &unordered(3));
     let Next::Enter(recorded, _) = &entered else { panic!("{entered:?}") };
     assert_eq!((recorded.step, recorded.producers_stopped), (GrowthStep::GrowingRetryTopics, false));

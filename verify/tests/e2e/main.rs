@@ -6,13 +6,11 @@
 mod broker_loss;
 mod containers;
 mod faults;
-mod growth;
 mod helm;
 mod operator_loss;
 mod pipelines;
 mod projector_loss;
 mod retries;
-mod scaling;
 mod topics;
 mod topics_refused;
 mod wallet_path;

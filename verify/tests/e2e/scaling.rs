@@ -31,7 +31,8 @@ fn scaled_spec(world: &World, topic: &str) -> Value {
     if let Some(fields) = processor.as_object_mut() {
         fields.remove("replicas");
     }
-    processor["resources"] = json!({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "60m", "memory": "256Mi"}});
+    processor["resources"] =
+        json!({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "60m", "memory": "256Mi"}});
     processor["scaling"] =
         json!({"min": 1, "max": 5, "targetLag": "10s", "scaleOutWindow": "30s", "scaleInWindow": "30s"});
     spec["processors"] = json!([processor]);
@@ -57,7 +58,8 @@ async fn burst(world: &World, topic: &str, count: usize) {
         };
         let (producer, value) = (producer.clone(), event.to_bytes());
         async move {
-            let sent = producer.send(FutureRecord::to(topic).key(&wallet).payload(&value), Duration::from_secs(30)).await;
+            let sent =
+                producer.send(FutureRecord::to(topic).key(&wallet).payload(&value), Duration::from_secs(30)).await;
             sent.map(drop).unwrap_or_else(|(error, _)| panic!("producing to {topic}: {error}"));
         }
     });

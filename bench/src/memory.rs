@@ -1,4 +1,5 @@
-//! Memory of the operator's and the services' pods, idle and at load, as the kubelet counts it: pages that are theirs alone.
+//! Memory of the operator's and the services' pods, idle and at load, as the kubelet counts it: pages that are theirs alone. The
+//! services' pods are new ones, so that what is measured is this load's and not what somebody gave them before.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,10 @@ use crate::{
 /// How often the kubelet is asked. It looks itself every ten seconds or so.
 const EVERY: Duration = Duration::from_secs(5);
 /// Namespaces whose pods are measured, and what each pod must stay below, MB.
-const LIMITS: [(&str, f64); 2] = [("tidegate-system", 64.0), ("wallet", 50.0)];
+const LIMITS: [(&str, f64); 2] = [("tidegate-system", 64.0), (WALLET, 50.0)];
+const WALLET: &str = "wallet";
+/// How long the kubelet may take to look at a new pod.
+const LOOKED: Duration = Duration::from_secs(60);
 
 /// How to measure.
 #[derive(clap::Args)]
@@ -50,14 +54,18 @@ type Pods = BTreeMap<(String, String), Bytes>;
 pub async fn run(options: &Options, cluster: &Cluster, _: &mut Scratch) -> anyhow::Result<()> {
     let report = Report::new("memory", cluster.versions().await?);
     settle(cluster).await?;
-    let idle = pods().await?;
+    let before = renew().await?;
     let purse = Purse::fill(cluster, options.wallets).await?;
+    settle(cluster).await?;
+    let idle = idle(&before).await?;
     let census = Census::take().await?;
     let load = Load {
         spread: Spread::Uniform,
         connections: options.connections,
         warm_up: Duration::ZERO,
         counted: Duration::from_secs(options.seconds),
+        // With it an event is a record of 1 KiB: 140 characters are the most, and each of these is four bytes.
+        reference: "\u{1D11E}".repeat(140),
     };
     let (window, most) = tokio::join!(load.run(cluster, &purse, &census), most(options));
     let (window, most) = (window?, most?);
@@ -76,6 +84,29 @@ pub async fn run(options: &Options, cluster: &Cluster, _: &mut Scratch) -> anyho
         }
     }
     Ok(())
+}
+
+/// Replaces the wallet's pods by new ones; once those are ready, what the kubelet told of the old ones.
+async fn renew() -> anyhow::Result<Pods> {
+    let before = pods().await?;
+    let wallet = ["-n", WALLET, "-l", "tidegate.dev/pipeline=wallet"];
+    kubectl(&[&["delete", "pods", "--wait=true"], &wallet[..]].concat(), None).await?;
+    kubectl(&[&["rollout", "status", "deployment", "--timeout=120s"], &wallet[..]].concat(), None).await?;
+    Ok(before)
+}
+
+/// The pods once the kubelet has had a look at all of the new ones.
+async fn idle(before: &Pods) -> anyhow::Result<Pods> {
+    let ends = Instant::now() + LOOKED;
+    loop {
+        let now = pods().await?;
+        let is_new = |pod: &(String, String)| pod.0 != WALLET || !before.contains_key(pod);
+        if now.len() >= before.len() && now.keys().all(is_new) {
+            return Ok(now);
+        }
+        ensure!(Instant::now() < ends, "the kubelet does not tell of the wallet's new pods");
+        tokio::time::sleep(EVERY).await;
+    }
 }
 
 /// The most of each pod that the kubelet tells of while there is load, and shortly after, when it may have looked last.

@@ -105,6 +105,7 @@ async fn measure(
             connections: options.connections,
             warm_up: Duration::from_secs(options.warm_up),
             counted: Duration::from_secs(options.seconds),
+            reference: String::new(),
         };
         let window = load.run(cluster, purse, &census).await?;
         eprintln!(

@@ -1,6 +1,10 @@
-//! The reference: a bare transaction of Kafka, one after the other: 50 records and offsets.
+//! The reference: a bare transaction of Kafka, one after the other: 50 records and offsets. The next begins when the one before it was
+//! seen: brokers make a producer wait that begins while they still write the end of its last one.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
 use hdrhistogram::Histogram;
@@ -30,14 +34,14 @@ pub struct Transactions {
 pub async fn run(cluster: &Cluster, topic: &str, group: &str, options: &Options) -> anyhow::Result<Transactions> {
     let watcher = Watcher::start(cluster, topic).await?;
     let mut producing = kafka::producer(&cluster.kafka()?, "tidegate-bench");
-    producing.set("transactional.id", group).set("transaction.timeout.ms", "10000").set("linger.ms", "1");
+    producing.set("transactional.id", group).set("transaction.timeout.ms", "10000").set("linger.ms", "0").set("retry.backoff.ms", "20");
     let mut reading = cluster.client();
     reading.set("group.id", group);
-    let (topic, window) = (topic.to_owned(), options.window());
+    let (topic, window, seen) = (topic.to_owned(), options.window(), watcher.counter());
     let transactions = tokio::task::spawn_blocking(move || {
         let producer: BaseProducer = producing.create()?;
         let reader: BaseConsumer = reading.create()?;
-        transact(&producer, &reader, &topic, window).context("a bare transaction")
+        transact(&producer, &reader, &topic, window, &seen).context("a bare transaction")
     })
     .await??;
     watcher.wait_for(transactions.len() as u64 * RECORDS, ANSWER).await?;
@@ -63,6 +67,7 @@ fn transact(
     reader: &BaseConsumer,
     topic: &str,
     window: Duration,
+    seen: &AtomicU64,
 ) -> anyhow::Result<Vec<(Instant, Instant)>> {
     producer.init_transactions(ANSWER)?;
     let group = reader.group_metadata().context("there is no group")?;
@@ -78,9 +83,21 @@ fn transact(
         }
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition_offset(topic, 0, Offset::Offset((first + RECORDS) as i64))?;
+        let t0 = begun.elapsed();
         producer.send_offsets_to_transaction(&offsets, &group, ANSWER)?;
+        let t1 = begun.elapsed();
+        // Reports are served here: the commit would serve them itself, in steps of 100 ms.
+        while producer.in_flight_count() > 0 {
+            producer.poll(Duration::from_millis(1));
+        }
+        let t2 = begun.elapsed();
         producer.commit_transaction(ANSWER)?;
+        eprintln!("PHASES queued {t0:?} offsets {t1:?} delivered {t2:?} committed {:?}", begun.elapsed());
         times.push((begun, Instant::now()));
+        while seen.load(Ordering::Acquire) < first + RECORDS {
+            ensure!(begun.elapsed() < ANSWER, "a bare transaction was not seen");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
     Ok(times)
 }

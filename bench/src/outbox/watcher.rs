@@ -50,6 +50,11 @@ impl Watcher {
         self.seen.load(Ordering::Acquire)
     }
 
+    /// The same, for another thread.
+    pub fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.seen)
+    }
+
     /// Waits until it has seen so many.
     pub async fn wait_for(&self, count: u64, within: Duration) -> anyhow::Result<()> {
         let ends = Instant::now() + within;

@@ -31,7 +31,7 @@ pub struct Purse {
 }
 
 /// What to run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Load {
     /// Between which wallets.
     pub spread: Spread,
@@ -41,6 +41,8 @@ pub struct Load {
     pub warm_up: Duration,
     /// How long to count.
     pub counted: Duration,
+    /// What each transfer is called; nothing if that is empty. It is in both of its events.
+    pub reference: String,
 }
 
 /// What came of it.
@@ -84,15 +86,15 @@ impl Load {
     pub async fn run(self, cluster: &Cluster, purse: &Arc<Purse>, census: &Census) -> anyhow::Result<Window> {
         let begins = Instant::now() + self.warm_up;
         let ends = begins + self.counted;
-        let (url, generating) =
-            (cluster.environment.wallet_url.clone(), Generating { load: self, purse: Arc::clone(purse), begins, ends });
+        let (url, counted) = (cluster.environment.wallet_url.clone(), self.counted.as_secs_f64());
+        let generating = Generating { load: self, purse: Arc::clone(purse), begins, ends };
         let generator = tokio::task::spawn_blocking(move || generating.run(&url));
         sleep_until(begins.into()).await;
         let (before, taken) = (census.usage(), Instant::now());
         sleep_until(ends.into()).await;
         let processors = census.usage().since(&before, taken.elapsed().as_secs_f64());
         let latency = generator.await.context("the generator broke off")??;
-        let rate = latency.len() as f64 / self.counted.as_secs_f64();
+        let rate = latency.len() as f64 / counted;
         Ok(Window { rate, latency, processors })
     }
 }
@@ -121,6 +123,10 @@ impl Generating {
     async fn connection(&self, url: &str, number: u32) -> anyhow::Result<Histogram<u64>> {
         let mut connection = Connection::open(url).await?;
         let mut latency = microseconds();
+        let reference = match self.load.reference.as_str() {
+            "" => String::new(),
+            reference => format!(r#","reference":"{reference}""#),
+        };
         let mut random = Random(u64::from(number) ^ (self.purse.requests.load(Ordering::Relaxed) << 20));
         loop {
             let asked = Instant::now();
@@ -129,8 +135,8 @@ impl Generating {
             }
             let (from, to) = self.load.spread.pick(&mut random, u64::from(self.purse.wallets));
             let key = format!("{}-{}", self.purse.prefix, self.purse.requests.fetch_add(1, Ordering::Relaxed));
-            let body =
-                format!(r#"{{"from":"{}","to":"{}","amount":"0.01"}}"#, self.purse.wallet(from), self.purse.wallet(to));
+            let (from, to) = (self.purse.wallet(from), self.purse.wallet(to));
+            let body = format!(r#"{{"from":"{from}","to":"{to}","amount":"0.01"{reference}}}"#);
             let (status, answer) = connection.post("/transfers", &key, &body).await?;
             if status != 201 {
                 bail!("a transfer was answered {status}: {}", String::from_utf8_lossy(answer));
@@ -178,7 +184,11 @@ mod tests {
     #[test]
     fn a_transfer_is_between_two_wallets() {
         for spread in [Spread::Uniform, Spread::Hot] {
-            let mut random = Random(1);
+            let reference = match self.load.reference.as_str() {
+            "" => String::new(),
+            reference => format!(r#","reference":"{reference}""#),
+        };
+        let mut random = Random(1);
             for _ in 0..10_000 {
                 let (from, to) = spread.pick(&mut random, 3);
                 assert!(from != to && from < 3 && to < 3, "{spread:?} {from} {to}");

@@ -228,8 +228,10 @@ impl App {
     /// Starts a projection of the topics that the settings name.
     pub fn project(&self, pool: PgPool, projection: impl Projection) -> Result<Arc<MemberHealth>, StartError> {
         let mut consumer = self.consumer(Rows { pool, projection })?;
-        // A transaction costs the same for many records as for one.
-        (consumer.config.batch_records, consumer.config.batch_wait) = (2000, Duration::from_millis(25));
+        // A transaction costs much the same for many records as for one.
+        let config = &mut consumer.config;
+        (config.batch_records, config.batch_wait) = (2000, Duration::from_millis(10));
+        config.batch_pace = Duration::from_millis(200);
         Ok(self.start(Arc::clone(&consumer.health), consumer.run(self.background.clone())))
     }
 

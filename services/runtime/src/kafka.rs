@@ -1,6 +1,14 @@
 //! librdkafka's configuration, the same for every client: how to reach the brokers, who one is, and how keys become partitions.
 
-use rdkafka::{ClientConfig, ClientContext, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError};
+use std::time::{Duration, Instant};
+
+use rdkafka::{
+    ClientConfig, ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
+    error::{KafkaError, KafkaResult},
+    producer::{FutureProducer, Producer},
+};
 use tidegate_settings::binding::{KafkaConnection, KafkaSecurity};
 use tokio::sync::watch;
 
@@ -83,6 +91,18 @@ pub fn producer(connection: &KafkaConnection, client_id: &str) -> ClientConfig {
         .set("compression.type", "lz4")
         .set("message.max.bytes", MAX_RECORD_BYTES.to_string());
     config
+}
+
+/// Commits the producer's transaction, all of whose records are delivered.
+///
+/// librdkafka counts a record until the event with its report is given back, which is a moment after whoever waited for the report was
+/// told. A commit in that moment would look for it again only after 100 ms.
+pub(crate) fn commit(producer: &FutureProducer<Logged>, within: Duration) -> KafkaResult<()> {
+    let patience = Instant::now() + Duration::from_millis(100);
+    while producer.in_flight_count() > 0 && Instant::now() < patience {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    producer.commit_transaction(within)
 }
 
 /// librdkafka's own messages, as log lines of ours.

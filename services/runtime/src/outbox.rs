@@ -7,15 +7,17 @@
 
 mod append;
 mod lease;
+mod owner;
+mod pace;
 mod position;
 mod progress;
 mod publisher;
 mod relay;
 mod rows;
-mod shard;
 mod stats;
 mod wake;
 
 pub use append::{AppendError, CHANNEL, OutboxEvent, SHARDS, append, shard_of};
+pub use pace::Pace;
 pub use relay::{Relay, RelayConfig, RelayError};
 pub use stats::{OutboxStats, RelayHandle};

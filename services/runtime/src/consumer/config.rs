@@ -47,6 +47,9 @@ pub struct ConsumerConfig {
     pub batch_bytes: usize,
     /// How long a batch waits for more after its first record.
     pub batch_wait: Duration,
+    /// The time from one batch's beginning to that of the partition's next, unless it is full: while records come all the time, they are
+    /// left to gather. The first one after a pause does not wait for it.
+    pub batch_pace: Duration,
     /// Records of a partition at which it takes no more in because they are parked. At most 1000.
     pub parked_records: usize,
     /// Bytes of parked records at which it does so.
@@ -74,6 +77,7 @@ impl ConsumerConfig {
             batch_records: 500,
             batch_bytes: 4 * 1024 * 1024,
             batch_wait: Duration::from_millis(5),
+            batch_pace: Duration::ZERO,
             parked_records: 1000,
             parked_bytes: 4 * 1024 * 1024,
             drain: Duration::from_secs(10),

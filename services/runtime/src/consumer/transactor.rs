@@ -179,7 +179,7 @@ impl Thread {
     fn commit(&mut self, producer: &FutureProducer<Logged>) -> Result<(), WriteError> {
         let deadline = Instant::now() + OUTCOME;
         loop {
-            match producer.commit_transaction(ANSWER) {
+            match kafka::commit(producer, ANSWER) {
                 Ok(()) => return Ok(()),
                 Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
                     self.abort(producer);

@@ -1,10 +1,74 @@
-//! How far a shard is: which rows are to be published next, and which are published and not yet deleted. Pure.
+//! How far each shard is: which rows are to be published next, and which are published and not yet deleted. Pure.
 //!
 //! Two rules make each event appear once. A batch's transaction is committed only when the rows of the batch before it are deleted:
 //! so the position names all rows that can be both published and there. And whoever takes the shard deletes the rows that the position
 //! names, if they are still there, before it publishes.
 
-use super::position::{Batch, Position, RowKey};
+use std::collections::BTreeMap;
+
+use super::{
+    SHARDS,
+    position::{Batch, Position, RowKey},
+    rows::Row,
+};
+
+/// How far an owner is with all its shards, which are published together.
+#[derive(Clone, Debug)]
+pub(super) struct Shards([Progress; SHARDS as usize]);
+
+impl Shards {
+    /// Goes on from the shards' positions, whose batches are deleted.
+    pub(super) fn from(positions: &[Option<Position>]) -> Self {
+        let of = |shard: usize| Progress::from(positions.get(shard).and_then(Option::as_ref));
+        Self(std::array::from_fn(of))
+    }
+
+    /// Of each shard, the row behind which the next ones are looked for.
+    pub(super) fn after(&self) -> Vec<RowKey> {
+        self.0.iter().map(|progress| progress.after().unwrap_or(RowKey::FIRST)).collect()
+    }
+
+    /// The positions behind those rows, of the shards that they are of. Each shard's are in order.
+    pub(super) fn behind(&self, rows: &[Row]) -> Vec<(i16, Position)> {
+        let mut batches: BTreeMap<i16, (usize, Batch)> = BTreeMap::new();
+        for Row { shard, key, created, .. } in rows {
+            let first = Batch { first: *key, last: *key, last_created: *created };
+            let (rows, batch) = batches.entry(*shard).or_insert((0, first));
+            *rows += 1;
+            *batch = Batch { first: batch.first, last: *key, last_created: *created };
+        }
+        let position = |(shard, (rows, batch))| Some((shard, self.of(shard)?.behind(rows, batch)));
+        batches.into_iter().filter_map(position).collect()
+    }
+
+    /// They were committed.
+    pub(super) fn committed(&mut self, positions: &[(i16, Position)]) {
+        for (shard, position) in positions {
+            if let Some(progress) = self.0.get_mut(usize::from(shard.unsigned_abs())) {
+                progress.committed(position);
+            }
+        }
+    }
+
+    /// Everything that is published is deleted.
+    pub(super) fn deleted(&mut self) {
+        self.0.iter_mut().for_each(Progress::deleted);
+    }
+
+    /// Whether everything that is published is deleted, without which no other batch may be committed.
+    pub(super) fn all_deleted(&self) -> bool {
+        self.0.iter().all(|progress| progress.undeleted().is_none())
+    }
+
+    /// The next look begins at the first row of each shard.
+    pub(super) fn look_from_the_beginning(&mut self) {
+        self.0.iter_mut().for_each(Progress::look_from_the_beginning);
+    }
+
+    fn of(&self, shard: i16) -> Option<&Progress> {
+        self.0.get(usize::from(shard.unsigned_abs()))
+    }
+}
 
 /// How far the owner of a shard is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -167,6 +231,36 @@ mod tests {
             self.deletions.push((owner.epoch, position.batch));
             true
         }
+    }
+
+    #[test]
+    fn a_transactions_rows_make_a_batch_of_each_shard_and_others_stay_where_they_are() {
+        let row = |shard, transaction_id, id| Row {
+            shard,
+            key: RowKey { transaction_id, id },
+            created: id * 10,
+            topic: String::new(),
+            record_key: Vec::new(),
+            headers: Vec::new(),
+            payload: Vec::new(),
+        };
+        let key = |transaction_id, id| RowKey { transaction_id, id };
+        let batch = |first, last: RowKey| Batch { first, last, last_created: last.id * 10 };
+        let before = Position { published: 7, batch: batch(key(1, 1), key(1, 1)) };
+        let mut shards = Shards::from(&[None, None, Some(before)]);
+        let positions = shards.behind(&[row(2, 5, 8), row(0, 5, 9), row(2, 5, 10), row(2, 6, 3)]);
+        let zeroth = Position { published: 1, batch: batch(key(5, 9), key(5, 9)) };
+        let second = Position { published: 10, batch: batch(key(5, 8), key(6, 3)) };
+        assert_eq!(positions, [(0, zeroth), (2, second)]);
+        shards.committed(&positions);
+        assert_eq!(shards.after(), [key(5, 9), RowKey::FIRST, key(6, 3)]);
+        assert!(!shards.all_deleted());
+        shards.look_from_the_beginning();
+        assert_eq!(shards.after()[2], key(6, 3), "what is published may still be there");
+        shards.deleted();
+        assert!(shards.all_deleted());
+        shards.look_from_the_beginning();
+        assert_eq!(shards.after(), [RowKey::FIRST; 3]);
     }
 
     proptest! {

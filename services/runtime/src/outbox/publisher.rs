@@ -1,4 +1,4 @@
-//! The Kafka side of a shard: fenced transactional producers, and the shard's position, which they commit with the events.
+//! The Kafka side of an outbox: fenced transactional producers, and its shards' positions, which they commit with the events.
 //!
 //! Two producers take turns, since brokers go on writing the end of a transaction after they have answered that it is committed, and
 //! refuse the next one of the same producer meanwhile; librdkafka asks again after 20 ms. The other producer need not wait. It begins
@@ -7,7 +7,7 @@
 use std::{mem, sync::Arc, time::Duration};
 
 use rdkafka::{
-    Offset, TopicPartitionList,
+    ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
@@ -31,7 +31,7 @@ use crate::{
 
 /// How long Kafka may take for one step.
 const ANSWER: Duration = Duration::from_secs(15);
-/// What the transactional ids of a shard's producers end with.
+/// What the transactional ids of an owner's producers end with.
 const TURNS: [&str; 2] = ["", ".b"];
 
 /// What went wrong while publishing. Nothing of the batch is visible then, or all of it is and the next owner finds out.
@@ -41,7 +41,7 @@ pub(super) enum PublishError {
     Kafka { doing: &'static str, source: KafkaError },
     #[error("positions are kept at {topic}, which has {partitions} partitions; an outbox needs {SHARDS}")]
     FewPartitions { topic: String, partitions: usize },
-    #[error("reading the shard's position: {0}")]
+    #[error("reading the shards' positions: {0}")]
     Position(#[from] NotAPosition),
     #[error("the producer's thread broke off")]
     Thread(#[from] JoinError),
@@ -51,53 +51,43 @@ fn on(doing: &'static str) -> impl Fn(KafkaError) -> PublishError {
     move |source| PublishError::Kafka { doing, source }
 }
 
-/// A shard's producers. Whoever opens later ones fences them.
+/// An owner's producers. Whoever opens later ones fences them.
 pub(super) struct Publisher {
     producers: Vec<FutureProducer<Logged>>,
     turn: usize,
     group: Arc<ConsumerGroupMetadata>,
     position_topic: String,
-    shard: i16,
 }
 
-/// How far a shard is, as its former owners left it.
-#[derive(Clone, Copy, Debug, Default)]
+/// How far each shard is, as former owners left it.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Found {
     /// Under the outbox's own group.
-    pub(super) position: Option<Position>,
+    pub(super) positions: Vec<Option<Position>>,
     /// Under the group that all outboxes shared once.
-    pub(super) shared: Option<Position>,
+    pub(super) shared: Vec<Option<Position>>,
 }
 
 impl Publisher {
-    /// Opens the shard: fences whoever had it before, ends what they left open, and reads how far they came.
+    /// Opens the outbox: fences whoever had it before, ends what they left open, and reads how far they came.
     pub(super) async fn open(
         config: &RelayConfig,
         connection: &KafkaConnection,
-        shard: i16,
     ) -> Result<(Self, Found), PublishError> {
-        let producers = TURNS.map(|turn| {
-            let mut producing = kafka::producer(connection, &config.client_id);
-            producing
-                .set("transactional.id", format!("{}.{shard}{turn}", config.transactional_id_prefix))
-                // What a crashed owner leaves open is ended by the next one, or by the broker after this long; readers wait for it.
-                .set("transaction.timeout.ms", "10000")
-                .set("message.timeout.ms", "9000")
-                // A batch is handed over whole.
-                .set("linger.ms", "0")
-                .set("retry.backoff.ms", "20");
-            spawn_blocking(move || {
-                let producer: FutureProducer<Logged> =
-                    producing.create_with_context(Logged).map_err(on("configuring the producer"))?;
-                producer.init_transactions(ANSWER).map_err(on("fencing the previous owner"))?;
-                Ok::<_, PublishError>(producer)
+        // An owner publishes all shards under the ids of the first. A relay of before has a shard to itself, under the shard's own ids:
+        // it is fenced too.
+        let fencing: Vec<_> = (0..SHARDS)
+            .flat_map(|shard| TURNS.map(|turn| (shard, format!("{}.{shard}{turn}", config.transactional_id_prefix))))
+            .map(|(shard, id)| {
+                let producing = producing(config, connection, &id);
+                spawn_blocking(move || fence(&producing).map(|producer| Some(producer).filter(|_| shard == 0)))
             })
-        });
-        let mut fenced = Vec::with_capacity(TURNS.len());
-        for producer in producers {
-            fenced.push(producer.await??);
+            .collect();
+        let mut producers = Vec::with_capacity(TURNS.len());
+        for producer in fencing {
+            producers.extend(producer.await??);
         }
-        // Only now: a former owner can move the position no more.
+        // Only now: a former owner can move the positions no more.
         let (config, connection) = (config.clone(), connection.clone());
         spawn_blocking(move || {
             let reader = reader(&config, &connection, &config.group)?;
@@ -109,24 +99,27 @@ impl Publisher {
             if partitions < usize::from(SHARDS) {
                 return Err(PublishError::FewPartitions { topic: config.position_topic, partitions });
             }
-            let position = position(&reader, &config.position_topic, shard)?;
+            let positions = positions(&reader, &config.position_topic)?;
             let shared = match &config.shared_group {
-                Some(group) => shared(&config, &connection, group, shard)?,
-                None => None,
+                Some(group) => shared(&config, &connection, group)?,
+                None => Vec::new(),
             };
             let group = reader.group_metadata().ok_or(PublishError::Kafka {
                 doing: "naming the group of positions",
                 source: KafkaError::Global(RDKafkaErrorCode::UnknownGroup),
             })?;
             let position_topic = config.position_topic;
-            let publisher = Self { producers: fenced, turn: 0, group: Arc::new(group), position_topic, shard };
-            Ok((publisher, Found { position, shared }))
+            Ok((Self { producers, turn: 0, group: Arc::new(group), position_topic }, Found { positions, shared }))
         })
         .await?
     }
 
-    /// Hands the rows and the position behind them to Kafka, up to the commit.
-    pub(super) async fn produce(&mut self, rows: &[Row], position: &Position) -> Result<Transaction, PublishError> {
+    /// Hands the rows and the positions behind them to Kafka, up to the commit.
+    pub(super) async fn produce(
+        &mut self,
+        rows: &[Row],
+        positions: &[(i16, Position)],
+    ) -> Result<Transaction, PublishError> {
         let producer = self.producers[self.turn].clone();
         self.turn = (self.turn + 1) % self.producers.len();
         producer.begin_transaction().map_err(on("beginning a transaction"))?;
@@ -142,15 +135,15 @@ impl Publisher {
         }
         crash_point!("outbox::queued");
         let mut offsets = TopicPartitionList::new();
-        {
-            let mut element = offsets.add_partition(&self.position_topic, i32::from(self.shard));
+        for (shard, position) in positions {
+            let mut element = offsets.add_partition(&self.position_topic, i32::from(*shard));
             element.set_offset(Offset::Offset(position.published)).map_err(on("naming the position"))?;
             element.set_metadata(position.batch.to_string());
         }
-        // Beside the events: it is of the same transaction.
+        // Beside the events: they are of the same transaction.
         let (group, positioning) = (Arc::clone(&self.group), producer.clone());
         let positioned = spawn_blocking(move || {
-            positioning.send_offsets_to_transaction(&offsets, &group, ANSWER).map_err(on("writing the position"))
+            positioning.send_offsets_to_transaction(&offsets, &group, ANSWER).map_err(on("writing the positions"))
         });
         for delivery in deliveries {
             match delivery.await {
@@ -166,7 +159,7 @@ impl Publisher {
     }
 }
 
-/// Events and their position, which nobody sees yet.
+/// Events and their positions, which nobody sees yet.
 #[must_use = "without a commit it is given up"]
 pub(super) struct Transaction {
     producer: FutureProducer<Logged>,
@@ -176,7 +169,7 @@ impl Transaction {
     /// Shows them: all of it, or nothing.
     pub(super) async fn commit(self) -> Result<(), PublishError> {
         let Self { producer } = self;
-        spawn_blocking(move || producer.commit_transaction(ANSWER).map_err(on("committing the transaction"))).await?
+        spawn_blocking(move || kafka::commit(&producer, ANSWER).map_err(on("committing the transaction"))).await?
     }
 }
 
@@ -188,6 +181,26 @@ impl Drop for Publisher {
             runtime.spawn_blocking(move || drop(producers));
         }
     }
+}
+
+fn producing(config: &RelayConfig, connection: &KafkaConnection, transactional_id: &str) -> ClientConfig {
+    let mut producing = kafka::producer(connection, &config.client_id);
+    producing
+        .set("transactional.id", transactional_id)
+        // What a crashed owner leaves open is ended by the next one, or by the broker after this long; readers wait for it.
+        .set("transaction.timeout.ms", "10000")
+        .set("message.timeout.ms", "9000")
+        // A batch is handed over whole.
+        .set("linger.ms", "0")
+        .set("retry.backoff.ms", "20");
+    producing
+}
+
+fn fence(producing: &ClientConfig) -> Result<FutureProducer<Logged>, PublishError> {
+    let producer: FutureProducer<Logged> =
+        producing.create_with_context(Logged).map_err(on("configuring the producer"))?;
+    producer.init_transactions(ANSWER).map_err(on("fencing the previous owner"))?;
+    Ok(producer)
 }
 
 fn reader(
@@ -204,30 +217,32 @@ fn reader(
     reading.create_with_context(Logged).map_err(on("configuring the reader of positions"))
 }
 
-fn position(reader: &BaseConsumer<Logged>, topic: &str, shard: i16) -> Result<Option<Position>, PublishError> {
+fn positions(reader: &BaseConsumer<Logged>, topic: &str) -> Result<Vec<Option<Position>>, PublishError> {
     let mut asked = TopicPartitionList::new();
-    asked.add_partition(topic, i32::from(shard));
-    let answered = reader.committed_offsets(asked, ANSWER).map_err(on("reading the shard's position"))?;
-    let Some(element) = answered.find_partition(topic, i32::from(shard)) else { return Ok(None) };
-    element.error().map_err(on("reading the shard's position"))?;
-    match element.offset() {
-        Offset::Offset(published) => Ok(Some(Position { published, batch: Batch::parse(element.metadata())? })),
-        _ => Ok(None),
-    }
+    asked.add_partition_range(topic, 0, i32::from(SHARDS) - 1);
+    let answered = reader.committed_offsets(asked, ANSWER).map_err(on("reading the shards' positions"))?;
+    let position = |shard| {
+        let Some(element) = answered.find_partition(topic, i32::from(shard)) else { return Ok(None) };
+        element.error().map_err(on("reading the shards' positions"))?;
+        match element.offset() {
+            Offset::Offset(published) => Ok(Some(Position { published, batch: Batch::parse(element.metadata())? })),
+            _ => Ok(None),
+        }
+    };
+    (0..SHARDS).map(position).collect()
 }
 
-/// The position that a relay of before left, if it may be read.
+/// The positions that a relay of before left, if they may be read.
 fn shared(
     config: &RelayConfig,
     connection: &KafkaConnection,
     group: &str,
-    shard: i16,
-) -> Result<Option<Position>, PublishError> {
-    match position(&reader(config, connection, group)?, &config.position_topic, shard) {
+) -> Result<Vec<Option<Position>>, PublishError> {
+    match positions(&reader(config, connection, group)?, &config.position_topic) {
         Err(PublishError::Kafka { source, .. })
             if source.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) =>
         {
-            Ok(None)
+            Ok(Vec::new())
         }
         read => read,
     }

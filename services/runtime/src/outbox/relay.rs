@@ -1,4 +1,4 @@
-//! The relay: per shard, take the lease, publish while one has it, and try again when that fails.
+//! The relay: take the lease, publish while one has it, and try again when that fails.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -9,18 +9,17 @@ use prometheus_client::metrics::gauge::Gauge;
 use sqlx::{PgPool, postgres::PgListener};
 use tokio::{
     sync::watch,
-    task::JoinSet,
     time::{sleep, timeout},
 };
 use uuid::Uuid;
 
 use super::{
     CHANNEL, SHARDS, lease,
+    owner::{Owner, Signals, Until},
+    pace::Pace,
     publisher::PublishError,
     rows::Limits,
-    shard::{Shard, Signals, Until},
     stats::{RelayHandle, RelayState},
-    wake,
 };
 use crate::{app::chain, backoff::Backoff, kafka::Brokers, shutdown::Shutdown, telemetry::Metrics};
 
@@ -29,7 +28,7 @@ use crate::{app::chain, backoff::Backoff, kafka::Brokers, shutdown::Shutdown, te
 pub struct RelayConfig {
     /// What brokers call the process.
     pub client_id: String,
-    /// What the shards' transactional ids begin with. The same for all relays of one outbox, and no other.
+    /// What the transactional ids begin with. The same for all relays of one outbox, and no other.
     pub transactional_id_prefix: String,
     /// The group under which positions are kept. No other outbox's.
     pub group: String,
@@ -37,15 +36,15 @@ pub struct RelayConfig {
     pub shared_group: Option<String>,
     /// The topic at which positions are kept, as offsets of the partition numbers 0 to SHARDS - 1.
     pub position_topic: String,
-    /// Most events of a transaction.
+    /// Most events of a shard in a transaction.
     pub batch_rows: i64,
-    /// Bytes at which a transaction is full. One event may be larger.
+    /// Bytes of a shard at which a transaction is full. One event may be larger.
     pub batch_bytes: i64,
-    /// Least time from one transaction of a shard to the next while events come all the time. The first one after a pause is not delayed.
-    pub pace: Duration,
+    /// How transactions follow each other.
+    pub pace: Pace,
     /// How often the outbox is looked into without having been told.
     pub sweep: Duration,
-    /// How long an owner that says nothing keeps its shard.
+    /// How long an owner that says nothing keeps the outbox.
     pub lease: Duration,
     /// How long publishing what is committed may take when the process stops.
     pub drain: Duration,
@@ -53,7 +52,7 @@ pub struct RelayConfig {
 
 impl RelayConfig {
     /// The relay of an outbox that nobody else calls so: group `kafka-publisher.<outbox>`, transactional ids
-    /// `kafka-publisher.<outbox>.<shard>` and the same with `.b`.
+    /// `kafka-publisher.<outbox>.0` and the same with `.b`.
     pub fn new(client_id: &str, outbox: &str, position_topic: &str) -> Self {
         Self {
             client_id: client_id.to_owned(),
@@ -63,7 +62,7 @@ impl RelayConfig {
             position_topic: position_topic.to_owned(),
             batch_rows: 2000,
             batch_bytes: 4 * 1024 * 1024,
-            pace: Duration::from_millis(20),
+            pace: Pace::default(),
             sweep: Duration::from_secs(5),
             lease: Duration::from_secs(10),
             drain: Duration::from_secs(5),
@@ -75,7 +74,7 @@ impl RelayConfig {
     }
 }
 
-/// Why a shard is not published for now. It is tried again.
+/// Why an outbox is not published for now. It is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
     /// Kafka.
@@ -90,7 +89,7 @@ pub enum RelayError {
         source: sqlx::Error,
     },
     /// The lease is somebody else's.
-    #[error("the shard's lease was taken by another process")]
+    #[error("the lease was taken by another process")]
     LeaseLost,
 }
 
@@ -126,33 +125,27 @@ impl Relay {
         (handle, Self { inner: Arc::new(inner) })
     }
 
-    /// Runs until the process stops; then publishes what is committed, within its limit, and lets its shards go.
+    /// Runs until the process stops; then publishes what is committed, within its limit, and lets the outbox go.
     pub async fn run(self, shutdown: Shutdown) {
         let inner = self.inner;
         inner.state.running.store(true, Ordering::Relaxed);
-        // How often each shard has been written to: a number that grows is news.
-        let news: Vec<_> = (0..SHARDS).map(|_| watch::channel(0_u64).0).collect();
-        let mut tasks = JoinSet::new();
-        for (shard, news) in (0..).zip(&news) {
-            let (news, brokers) = (news.subscribe(), inner.brokers.clone());
-            let signals = Signals { news, brokers, shutdown: shutdown.clone() };
-            let inner = Arc::clone(&inner);
-            tasks.spawn(async move { inner.shard(shard, signals).await });
-        }
+        // How often there was news: a number that grows.
+        let (news, hears) = watch::channel(0_u64);
+        let signals = Signals { news: hears, brokers: inner.brokers.clone(), shutdown };
         let beside = async {
             tokio::join!(inner.listen(&news), inner.measure());
         };
         tokio::select! {
             () = beside => {}
-            _ = tasks.join_all() => {}
+            () = inner.publish(signals) => {}
         }
         inner.state.running.store(false, Ordering::Relaxed);
     }
 }
 
 impl Inner {
-    /// Tells the shards of what is committed. A connection that breaks is made again; meanwhile they sweep.
-    async fn listen(&self, news: &[watch::Sender<u64>]) {
+    /// Tells the owner of what is committed. A connection that breaks is made again; meanwhile it sweeps.
+    async fn listen(&self, news: &watch::Sender<u64>) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             let error = match self.listening(news, &mut backoff).await {
@@ -166,17 +159,16 @@ impl Inner {
 
     async fn listening(
         &self,
-        news: &[watch::Sender<u64>],
+        news: &watch::Sender<u64>,
         backoff: &mut Backoff,
     ) -> Result<std::convert::Infallible, sqlx::Error> {
         let mut listener = PgListener::connect_with(&self.pool).await?;
         listener.listen(CHANNEL).await?;
         backoff.reset();
-        // What was committed while nobody listened is found now.
-        tell(news, |_| true);
         loop {
-            let Some(notification) = listener.try_recv().await? else { return Err(sqlx::Error::WorkerCrashed) };
-            tell(news, wake::told(notification.payload()));
+            // What was committed while nobody listened is found now.
+            news.send_modify(|count| *count += 1);
+            listener.try_recv().await?.ok_or(sqlx::Error::WorkerCrashed)?;
         }
     }
 
@@ -192,70 +184,65 @@ impl Inner {
         }
     }
 
-    /// A shard, for as long as the process runs: waits for the lease, publishes while it has it.
-    async fn shard(&self, shard: i16, mut signals: Signals) {
+    /// For as long as the process runs: waits for the lease, publishes while it has it.
+    async fn publish(&self, mut signals: Signals) {
         let mut recovery = Recovery::new(&self.state);
         let shutdown = signals.shutdown.clone();
         while !shutdown.has_begun() {
-            let claimed = lease::claim(&self.pool, shard, self.owner, self.config.lease).await;
+            let claimed = lease::claim(&self.pool, self.owner, self.config.lease).await;
             let ended = match claimed {
                 Ok(true) => {
-                    let _owned = Counted::on(&self.state.owned);
-                    self.own(shard, &mut signals, &mut recovery).await
+                    let _owned = Counted::on(&self.state.owned, i64::from(SHARDS));
+                    self.own(&mut signals, &mut recovery).await
                 }
                 Ok(false) => {
-                    // Somebody else publishes it, so its trouble is not this process's any more.
+                    // Somebody else publishes, so its trouble is not this process's any more.
                     recovery.works();
                     shutdown.or(sleep(self.config.lease / 5)).await;
                     continue;
                 }
-                Err(error) => Err(on("claiming the shard")(error)),
+                Err(error) => Err(on("claiming the outbox")(error)),
             };
             if let Err(error) = &ended {
                 self.state.failures.inc();
                 let wait = recovery.failed();
-                tracing::warn!(
-                    shard,
-                    error = chain(error),
-                    wait_seconds = wait.as_secs_f64(),
-                    "publishing a shard failed"
-                );
+                tracing::warn!(error = chain(error), wait_seconds = wait.as_secs_f64(), "publishing failed");
                 // Another password may be what helps.
                 shutdown.or(timeout(wait, signals.brokers.changed())).await;
             }
         }
-        if let Err(error) = lease::release(&self.pool, shard, self.owner).await {
-            tracing::warn!(shard, %error, "letting a shard go; somebody else has it when the lease is over");
+        if let Err(error) = lease::release(&self.pool, self.owner).await {
+            tracing::warn!(%error, "letting the outbox go; somebody else has it when the lease is over");
         }
     }
 
-    /// Publishes the shard while the lease lasts. Ends well when the process stops.
-    async fn own(&self, shard: i16, signals: &mut Signals, recovery: &mut Recovery<'_>) -> Result<(), RelayError> {
+    /// Publishes while the lease lasts. Ends well when the process stops.
+    async fn own(&self, signals: &mut Signals, recovery: &mut Recovery<'_>) -> Result<(), RelayError> {
         let publishing = async {
             loop {
-                let mut owned = Shard::open(self, shard, &signals.brokers.now()).await?;
-                let until = owned.publish_until(signals, recovery).await?;
-                owned.close().await;
+                let mut owner = Owner::open(self, &signals.brokers.now()).await?;
+                let until = owner.publish_until(signals, recovery).await?;
+                owner.close().await;
                 match until {
                     Until::Stop => return Ok(()),
-                    Until::BrokersChanged => tracing::info!(shard, "the way to Kafka is another"),
+                    Until::BrokersChanged => tracing::info!("the way to Kafka is another"),
                 }
             }
         };
         tokio::select! {
             ended = publishing => ended,
-            error = self.keep_lease(shard) => Err(error),
+            error = self.keep_lease() => Err(error),
         }
     }
 
-    async fn keep_lease(&self, shard: i16) -> RelayError {
+    async fn keep_lease(&self) -> RelayError {
         let mut renewed = Instant::now();
         loop {
             sleep(self.config.lease / 4).await;
-            match lease::renew(&self.pool, shard, self.owner, self.config.lease).await {
+            match lease::renew(&self.pool, self.owner, self.config.lease).await {
                 Ok(true) => renewed = Instant::now(),
                 Ok(false) => return RelayError::LeaseLost,
-                // While the database is away nobody else can take the shard either.
+                // While the database is away nobody else can take the outbox either.
                 Err(error) if renewed.elapsed() > self.config.lease * 3 => return on("renewing the lease")(error),
                 Err(_) => {}
             }
@@ -263,13 +250,7 @@ impl Inner {
     }
 }
 
-fn tell(news: &[watch::Sender<u64>], whom: impl Fn(i16) -> bool) {
-    for (_, news) in (0..).zip(news).filter(|(shard, _)| whom(*shard)) {
-        news.send_modify(|count| *count += 1);
-    }
-}
-
-/// How a shard copes with failures: what to wait before the next try, and whether it is in trouble, which lasts until publishing works.
+/// How an owner copes with failures: what to wait before the next try, and whether it is in trouble, which lasts until publishing works.
 pub(super) struct Recovery<'a> {
     state: &'a RelayState,
     backoff: Backoff,
@@ -282,7 +263,7 @@ impl<'a> Recovery<'a> {
     }
 
     fn failed(&mut self) -> Duration {
-        self.trouble.get_or_insert_with(|| Counted::on(&self.state.in_trouble));
+        self.trouble.get_or_insert_with(|| Counted::on(&self.state.in_trouble, i64::from(SHARDS)));
         self.backoff.next()
     }
 
@@ -292,19 +273,19 @@ impl<'a> Recovery<'a> {
     }
 }
 
-/// One more on a gauge, for as long as it lives.
-pub(super) struct Counted<'a>(&'a Gauge);
+/// So many more on a gauge, for as long as it lives.
+pub(super) struct Counted<'a>(&'a Gauge, i64);
 
 impl<'a> Counted<'a> {
-    pub(super) fn on(gauge: &'a Gauge) -> Self {
-        gauge.inc();
-        Self(gauge)
+    pub(super) fn on(gauge: &'a Gauge, more: i64) -> Self {
+        gauge.inc_by(more);
+        Self(gauge, more)
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.dec();
+        self.0.dec_by(self.1);
     }
 }
 
@@ -313,15 +294,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trouble_is_counted_once_a_shard_and_is_over_when_publishing_works() {
+    fn trouble_is_of_all_shards_is_counted_once_and_is_over_when_publishing_works() {
         let state = RelayState::new(&Metrics::default());
         let (mut one, mut other) = (Recovery::new(&state), Recovery::new(&state));
         one.failed();
         one.failed();
         other.failed();
-        assert_eq!(state.in_trouble.get(), 2);
+        assert_eq!(state.in_trouble.get(), 6);
         one.works();
-        assert_eq!(state.in_trouble.get(), 1);
+        assert_eq!(state.in_trouble.get(), 3);
         drop(other);
         assert_eq!(state.in_trouble.get(), 0);
     }

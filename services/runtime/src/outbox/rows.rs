@@ -7,6 +7,7 @@ use super::position::{Batch, RowKey};
 /// An event that is committed and not published.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
+    pub(super) shard: i16,
     pub(super) key: RowKey,
     pub(super) created: i64,
     pub(super) topic: String,
@@ -15,12 +16,20 @@ pub(super) struct Row {
     pub(super) payload: Vec<u8>,
 }
 
-/// What may be read of a shard at once.
+/// What may be read of each shard at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) rows: i64,
     /// Bytes of values at which it is enough. One event may be larger.
     pub(super) bytes: i64,
+}
+
+impl Limits {
+    /// Whether the rows are so many that more of them wait, most likely.
+    pub(super) fn are_near(self, rows: &[Row]) -> bool {
+        let bytes: usize = rows.iter().map(|row| row.payload.len()).sum();
+        rows.len() as i64 >= self.rows / 2 || bytes as i64 >= self.bytes / 2
+    }
 }
 
 /// Makes the connection read rows in the order of their index, as far as they are asked for. The table's statistics are always of another
@@ -32,66 +41,79 @@ pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::E
         .map(drop)
 }
 
-/// Rows of a shard that may be published now, in order, behind that row: those of transactions older than the oldest that is still
-/// running. At least one if there is any, and no more than the limits allow.
+/// Rows of each shard that may be published now, all in order, behind a row of that shard: those of transactions older than the oldest
+/// that is still running. Of a shard at least one if there is any, and no more than the limits allow.
 pub(super) async fn ready(
     connection: &mut PgConnection,
-    shard: i16,
-    after: Option<RowKey>,
+    after: &[RowKey],
     limits: Limits,
 ) -> Result<Vec<Row>, sqlx::Error> {
-    let after = after.unwrap_or(RowKey::FIRST);
-    sqlx::query(
-        "SELECT measured.transaction_id::text AS transaction, id, topic, key, headers, payload,
-                (extract(epoch FROM created_at) * 1000000)::bigint AS created
-         FROM (SELECT *, sum(octet_length(payload)) OVER (ORDER BY transaction_id, id) - octet_length(payload) AS before
-               FROM (SELECT * FROM tidegate.outbox
-                     WHERE shard = $1 AND (transaction_id, id) > ($4::text::xid8, $5)
-                       AND transaction_id < pg_snapshot_xmin(pg_current_snapshot())
-                     ORDER BY transaction_id, id LIMIT $2) AS oldest) AS measured
-         WHERE before < $3
-         ORDER BY measured.transaction_id, id",
+    let (transactions, ids) = split(after);
+    let rows = sqlx::query(
+        "SELECT measured.*
+         FROM unnest($1::text[]::xid8[], $2::bigint[]) WITH ORDINALITY AS after (transaction_id, id, nth)
+           CROSS JOIN LATERAL (
+             SELECT shard, transaction_id::text AS transaction, id, topic, key, headers, payload,
+                    (extract(epoch FROM created_at) * 1000000)::bigint AS created,
+                    sum(octet_length(payload)) OVER (ORDER BY transaction_id, id) - octet_length(payload) AS before
+             FROM (SELECT * FROM tidegate.outbox
+                   WHERE shard = (after.nth - 1)::smallint AND (transaction_id, id) > (after.transaction_id, after.id)
+                     AND transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+                   ORDER BY transaction_id, id LIMIT $3) AS oldest) AS measured
+         WHERE before < $4",
     )
-    .bind(shard)
+    .bind(transactions)
+    .bind(ids)
     .bind(limits.rows)
     .bind(limits.bytes)
-    .bind(after.transaction_id.to_string())
-    .bind(after.id)
     .fetch_all(connection)
-    .await?
-    .iter()
-    .map(row)
-    .collect()
+    .await?;
+    let mut rows = rows.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+    rows.sort_by_key(|row| row.key);
+    Ok(rows)
 }
 
-/// Whether there are rows behind that one that are committed: after [`ready`] found none, such that waited then for an older
+/// How many shards have rows behind those that are committed: after [`ready`] found none, such that waited then for an older
 /// transaction. They are not asked for that again, because it may have ended in between; nobody would tell of them a second time.
-pub(super) async fn any(connection: &mut PgConnection, shard: i16, after: Option<RowKey>) -> Result<bool, sqlx::Error> {
-    let after = after.unwrap_or(RowKey::FIRST);
+pub(super) async fn left(connection: &mut PgConnection, after: &[RowKey]) -> Result<i64, sqlx::Error> {
+    let (transactions, ids) = split(after);
     sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM tidegate.outbox WHERE shard = $1 AND (transaction_id, id) > ($2::text::xid8, $3))",
+        "SELECT count(*)
+         FROM unnest($1::text[]::xid8[], $2::bigint[]) WITH ORDINALITY AS after (transaction_id, id, nth)
+         WHERE EXISTS (SELECT FROM tidegate.outbox AS event
+                       WHERE event.shard = (after.nth - 1)::smallint
+                         AND (event.transaction_id, event.id) > (after.transaction_id, after.id))",
     )
-    .bind(shard)
-    .bind(after.transaction_id.to_string())
-    .bind(after.id)
+    .bind(transactions)
+    .bind(ids)
     .fetch_one(connection)
     .await
 }
 
-/// Deletes a batch that is published.
-pub(super) async fn delete(pool: &PgPool, shard: i16, batch: &Batch) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query(
-        "DELETE FROM tidegate.outbox
-         WHERE shard = $1 AND (transaction_id, id) >= ($2::text::xid8, $3) AND (transaction_id, id) <= ($4::text::xid8, $5)",
-    )
-    .bind(shard)
-    .bind(batch.first.transaction_id.to_string())
-    .bind(batch.first.id)
-    .bind(batch.last.transaction_id.to_string())
-    .bind(batch.last.id)
-    .execute(pool)
-    .await?;
-    Ok(deleted.rows_affected())
+fn split(keys: &[RowKey]) -> (Vec<String>, Vec<i64>) {
+    keys.iter().map(|key| (key.transaction_id.to_string(), key.id)).unzip()
+}
+
+/// Deletes batches that are published, each of a shard: all of them, or none. How many rows they were.
+pub(super) async fn delete(pool: &PgPool, batches: &[(i16, Batch)]) -> Result<u64, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    let mut rows = 0;
+    for (shard, batch) in batches {
+        let deleted = sqlx::query(
+            "DELETE FROM tidegate.outbox
+             WHERE shard = $1 AND (transaction_id, id) >= ($2::text::xid8, $3) AND (transaction_id, id) <= ($4::text::xid8, $5)",
+        )
+        .bind(shard)
+        .bind(batch.first.transaction_id.to_string())
+        .bind(batch.first.id)
+        .bind(batch.last.transaction_id.to_string())
+        .bind(batch.last.id)
+        .execute(&mut *transaction)
+        .await?;
+        rows += deleted.rows_affected();
+    }
+    transaction.commit().await?;
+    Ok(rows)
 }
 
 /// Whether the batch's last row is still there, the very one.
@@ -114,6 +136,7 @@ fn row(row: &PgRow) -> Result<Row, sqlx::Error> {
     let transaction_id = transaction_id.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
     let Json(headers) = row.try_get("headers")?;
     Ok(Row {
+        shard: row.try_get("shard")?,
         key: RowKey { transaction_id, id: row.try_get("id")? },
         created: row.try_get("created")?,
         topic: row.try_get("topic")?,

@@ -65,7 +65,7 @@ impl RelayHandle {
         self.state.held_up.get()
     }
 
-    /// Times that this process took a shard, or took it again with another password.
+    /// Shards that this process took, or took again with another password.
     pub fn takeovers(&self) -> u64 {
         self.state.takeovers.get()
     }
@@ -112,7 +112,7 @@ impl RelayState {
             published: metrics.register("outbox_events_published", "Events published.", Counter::default()),
             transactions: metrics.register(
                 "outbox_transaction_seconds",
-                "Time of a batch's Kafka transaction.",
+                "Time from reading a batch until its Kafka transaction is committed.",
                 seconds(),
             ),
             delay: metrics.register(
@@ -128,7 +128,7 @@ impl RelayState {
             takeovers: metrics.register("outbox_takeovers", "Shards that this process took.", Counter::default()),
             wakeups: metrics.register(
                 "outbox_wakeups",
-                "Times that a shard of this process was told of events while it slept.",
+                "Times that this process was told of events while it slept.",
                 Counter::default(),
             ),
             unprocessed: metrics.register(

@@ -27,6 +27,8 @@ struct Work<'a, W> {
     partition: &'a Partition<'a, W>,
     book: Book,
     kept: Commit,
+    /// When the last batch was begun.
+    begun: Option<tokio::time::Instant>,
 }
 
 /// Why to go no further.
@@ -38,7 +40,7 @@ enum Leave {
 /// Works until the partition is to be given up.
 pub(in crate::consumer) async fn consume<W: Batches>(partition: &Partition<'_, W>, consuming: Consuming) -> Left {
     let Consuming { book, retry, kept } = consuming;
-    let mut work = Work { partition, book, kept };
+    let mut work = Work { partition, book, kept, begun: None };
     match work.run(retry.as_ref()).await {
         Ok(()) => Left::Stopped,
         Err(Leave::Elsewhere) => Left::Elsewhere,
@@ -80,12 +82,13 @@ impl<W: Batches> Work<'_, W> {
     }
 
     /// The first message and what comes shortly, until the batch is full.
-    async fn fill<'m, S>(&self, first: Result<BorrowedMessage<'m>, KafkaError>, stream: &mut S) -> Vec<Record>
+    async fn fill<'m, S>(&mut self, first: Result<BorrowedMessage<'m>, KafkaError>, stream: &mut S) -> Vec<Record>
     where
         S: Stream<Item = Result<BorrowedMessage<'m>, KafkaError>> + Unpin,
     {
         let (assigned, config) = (self.partition.assigned, &self.partition.shared.config);
-        let deadline = tokio::time::Instant::now() + config.batch_wait;
+        let soon = tokio::time::Instant::now() + config.batch_wait;
+        let deadline = self.begun.map_or(soon, |begun| soon.max(begun + config.batch_pace));
         let (mut records, mut bytes) = (Vec::new(), 0);
         let mut next = Some(first);
         while let Some(message) = next.take() {
@@ -108,6 +111,7 @@ impl<W: Batches> Work<'_, W> {
                 };
             }
         }
+        self.begun = Some(tokio::time::Instant::now());
         records
     }
 

@@ -1,4 +1,5 @@
-//! A shard that this process owns: read what is ready, publish it, delete it, and sleep when there is nothing.
+//! The owner of an outbox: it reads what is ready, publishes it, deletes it, and sleeps when there is nothing. One transaction holds the
+//! events of all shards, because what it costs hardly depends on how many they are.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,13 +8,15 @@ use tidegate_settings::binding::KafkaConnection;
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{sleep_until, timeout},
+    time::{sleep, timeout},
 };
 
 use super::{
-    position::Batch,
-    progress::Progress,
+    SHARDS,
+    pace::Last,
+    progress::Shards,
     publisher::{Found, Publisher},
+    position::Position,
     relay::{Counted, Inner, Recovery, RelayError, on},
     rows::{self, Row},
     wake,
@@ -24,15 +27,15 @@ use crate::{backoff::Backoff, crash_point, kafka::Brokers, shutdown::Shutdown};
 /// deleted and not yet vacuumed.
 const SWEEPS_UNDER_LOAD: u32 = 12;
 
-/// What a shard's owner listens to.
+/// What an owner listens to.
 pub(super) struct Signals {
-    /// That events of the shard were committed while it slept.
+    /// That events were committed while it slept.
     pub(super) news: watch::Receiver<u64>,
     pub(super) brokers: Brokers,
     pub(super) shutdown: Shutdown,
 }
 
-/// What a shard was published until.
+/// What an outbox was published until.
 pub(super) enum Until {
     Stop,
     BrokersChanged,
@@ -42,43 +45,49 @@ pub(super) enum Until {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Left {
     Nothing,
-    /// Events that wait for a transaction older than theirs.
-    HeldUp,
+    /// Events that wait for a transaction older than theirs, in so many shards.
+    HeldUp(i64),
 }
 
-/// A shard, as its owner has it.
-pub(super) struct Shard<'a> {
+/// An outbox that this process publishes.
+pub(super) struct Owner<'a> {
     relay: &'a Inner,
-    shard: i16,
     publisher: Publisher,
-    /// Of its own, because the lock of its sleep belongs to it.
+    /// Of its own, because the locks of its sleep belong to it.
     connection: PgConnection,
-    progress: Progress,
+    shards: Shards,
     deleting: Option<JoinHandle<Result<u64, sqlx::Error>>>,
     /// When the last look from the beginning was.
     swept: Instant,
     asleep: bool,
 }
 
-impl<'a> Shard<'a> {
+impl<'a> Owner<'a> {
     /// Fences the previous owner, and deletes what it published but did not delete.
-    pub(super) async fn open(relay: &'a Inner, shard: i16, kafka: &KafkaConnection) -> Result<Self, RelayError> {
+    pub(super) async fn open(relay: &'a Inner, kafka: &KafkaConnection) -> Result<Self, RelayError> {
         let Inner { config, pool, state, .. } = relay;
         let mut connection = pool.acquire().await.map_err(on("connecting"))?.detach();
         rows::prepare(&mut connection).await.map_err(on("preparing the connection"))?;
-        let (publisher, Found { position, shared }) = Publisher::open(config, kafka, shard).await?;
-        state.takeovers.inc();
+        let (publisher, Found { mut positions, shared }) = Publisher::open(config, kafka).await?;
+        state.takeovers.inc_by(u64::from(SHARDS));
         crash_point!("outbox::opened");
-        for batch in [position, shared].into_iter().flatten().map(|position| position.batch) {
-            if rows::is_there(pool, shard, &batch).await.map_err(on("looking for the last batch"))? {
-                let events = rows::delete(pool, shard, &batch).await.map_err(on("deleting the last batch"))?;
-                tracing::info!(shard, events, "deleted what the previous owner had published");
+        for of_group in [&positions, &shared] {
+            for (shard, position) in (0..).zip(of_group) {
+                let Some(Position { batch, .. }) = *position else { continue };
+                if rows::is_there(pool, shard, &batch).await.map_err(on("looking for the last batch"))? {
+                    let deleted = rows::delete(pool, &[(shard, batch)]).await;
+                    let events = deleted.map_err(on("deleting the last batch"))?;
+                    tracing::info!(shard, events, "deleted what the previous owner had published");
+                }
             }
         }
-        let progress = Progress::from(position.or(shared).as_ref());
-        tracing::info!(shard, ?progress, "publishing");
+        for (position, shared) in positions.iter_mut().zip(shared) {
+            *position = position.or(shared);
+        }
+        let shards = Shards::from(&positions);
+        tracing::info!(?shards, "publishing");
         let (deleting, swept, asleep) = (None, Instant::now(), false);
-        Ok(Self { relay, shard, publisher, connection, progress, deleting, swept, asleep })
+        Ok(Self { relay, publisher, connection, shards, deleting, swept, asleep })
     }
 
     /// Publishes until the process stops or the way to Kafka is another. What is under way is finished then.
@@ -100,10 +109,10 @@ impl<'a> Shard<'a> {
             let left = self.publish_ready(&signals.brokers).await?;
             recovery.works();
             let (wait, _held_up) = match left {
-                Left::HeldUp => {
+                Left::HeldUp(shards) => {
                     self.wake_up().await?;
                     // Counted for as long as it lasts; given back too when this is dropped.
-                    (held_up.next(), Some(Counted::on(&state.held_up)))
+                    (held_up.next(), Some(Counted::on(&state.held_up, shards)))
                 }
                 Left::Nothing if self.asleep => (config.sweep, None),
                 Left::Nothing => {
@@ -147,40 +156,38 @@ impl<'a> Shard<'a> {
                 self.look_from_the_beginning().await?;
             }
             let begun = Instant::now();
-            let after = self.progress.after();
-            let rows = rows::ready(&mut self.connection, self.shard, after, config.limits()).await;
-            let rows = rows.map_err(on("reading events"))?;
+            let (after, limits) = (self.shards.after(), config.limits());
+            let rows = rows::ready(&mut self.connection, &after, limits).await.map_err(on("reading events"))?;
             crash_point!("outbox::read");
-            let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
-                let any = rows::any(&mut self.connection, self.shard, after).await.map_err(on("looking for events"))?;
-                return Ok(if any { Left::HeldUp } else { Left::Nothing });
+            let Some(first) = rows.first() else {
+                let left = rows::left(&mut self.connection, &after).await.map_err(on("looking for events"))?;
+                return Ok(if left > 0 { Left::HeldUp(left) } else { Left::Nothing });
             };
-            let batch = Batch { first: first.key, last: last.key, last_created: last.created };
-            self.publish(&rows, batch).await?;
-            state.transactions.observe(begun.elapsed().as_secs_f64());
+            self.publish(&rows).await?;
+            let last = Last { took: begun.elapsed(), full: limits.are_near(&rows) };
+            state.transactions.observe(last.took.as_secs_f64());
             state.delay.observe(age(first));
             state.published.inc_by(rows.len() as u64);
-            // Where events come all the time, fewer and larger transactions are cheaper for everybody. A backlog fills them anyway.
-            if (rows.len() as i64) < config.batch_rows / 2 {
-                sleep_until((begun + config.pace).into()).await;
-            }
+            sleep(config.pace.pause(last)).await;
         }
-        Ok(Left::HeldUp)
+        // Nobody knows; the next clients look.
+        Ok(Left::HeldUp(0))
     }
 
     /// Publishes the rows, and has them deleted while the next ones are read and produced.
-    async fn publish(&mut self, rows: &[Row], batch: Batch) -> Result<(), RelayError> {
+    async fn publish(&mut self, rows: &[Row]) -> Result<(), RelayError> {
         self.wake_up().await?;
-        let position = self.progress.behind(rows.len(), batch);
-        let transaction = self.publisher.produce(rows, &position).await?;
+        let positions = self.shards.behind(rows);
+        let transaction = self.publisher.produce(rows, &positions).await?;
         self.settle().await?;
-        debug_assert_eq!(self.progress.undeleted(), None);
+        debug_assert!(self.shards.all_deleted());
         transaction.commit().await?;
         crash_point!("outbox::committed");
-        self.progress.committed(&position);
-        let (pool, shard) = (self.relay.pool.clone(), self.shard);
+        self.shards.committed(&positions);
+        let batches: Vec<_> = positions.iter().map(|(shard, position)| (*shard, position.batch)).collect();
+        let pool = self.relay.pool.clone();
         self.deleting = Some(tokio::spawn(async move {
-            let deleted = rows::delete(&pool, shard, &batch).await;
+            let deleted = rows::delete(&pool, &batches).await;
             crash_point!("outbox::deleted");
             deleted
         }));
@@ -192,14 +199,14 @@ impl<'a> Shard<'a> {
         if let Some(deleting) = self.deleting.take() {
             let deleted = deleting.await.unwrap_or_else(|_| Err(sqlx::Error::WorkerCrashed));
             deleted.map_err(on("deleting what is published"))?;
-            self.progress.deleted();
+            self.shards.deleted();
         }
         Ok(())
     }
 
     async fn look_from_the_beginning(&mut self) -> Result<(), RelayError> {
         self.settle().await?;
-        self.progress.look_from_the_beginning();
+        self.shards.look_from_the_beginning();
         self.swept = Instant::now();
         Ok(())
     }
@@ -207,14 +214,14 @@ impl<'a> Shard<'a> {
     async fn fall_asleep(&mut self) -> Result<bool, RelayError> {
         if !self.asleep {
             self.asleep =
-                wake::fall_asleep(&mut self.connection, self.shard).await.map_err(on("announcing its sleep"))?;
+                wake::fall_asleep(&mut self.connection).await.map_err(on("announcing its sleep"))?;
         }
         Ok(self.asleep)
     }
 
     async fn wake_up(&mut self) -> Result<(), RelayError> {
         if self.asleep {
-            wake::wake_up(&mut self.connection, self.shard).await.map_err(on("announcing that it is awake"))?;
+            wake::wake_up(&mut self.connection).await.map_err(on("announcing that it is awake"))?;
             self.asleep = false;
         }
         Ok(())

@@ -103,6 +103,18 @@ impl Cluster {
         Ok(format!("{server}/{database}?{query}"))
     }
 
+    /// Where the wallet answers, past the program by which Docker publishes ports on 127.0.0.1: that takes about as much of the processors
+    /// as the service itself, and the reference has nothing like it. The published address where the node cannot be reached.
+    pub async fn wallet_url(&self) -> anyhow::Result<String> {
+        let published = &self.environment.wallet_url;
+        let address = "jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}";
+        let node = String::from_utf8(kubectl(&["get", "nodes", "-o", address], None).await?)?;
+        let port = published.trim_end_matches('/').rsplit_once(':').context("the wallet's address has no port")?.1;
+        let direct = format!("{node}:{port}");
+        let connected = tokio::time::timeout(Duration::from_secs(1), tokio::net::TcpStream::connect(&direct)).await;
+        Ok(if matches!(connected, Ok(Ok(_))) { format!("http://{direct}") } else { published.clone() })
+    }
+
     /// Writes what is dirty to disk, so that no run pays for the one before it.
     pub async fn checkpoint(&self) -> anyhow::Result<()> {
         self.execute("CHECKPOINT".into()).await

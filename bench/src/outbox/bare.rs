@@ -34,7 +34,11 @@ pub struct Transactions {
 pub async fn run(cluster: &Cluster, topic: &str, group: &str, options: &Options) -> anyhow::Result<Transactions> {
     let watcher = Watcher::start(cluster, topic).await?;
     let mut producing = kafka::producer(&cluster.kafka()?, "tidegate-bench");
-    producing.set("transactional.id", group).set("transaction.timeout.ms", "10000").set("linger.ms", "0").set("retry.backoff.ms", "20");
+    producing
+        .set("transactional.id", group)
+        .set("transaction.timeout.ms", "10000")
+        .set("linger.ms", "0")
+        .set("retry.backoff.ms", "20");
     let mut reading = cluster.client();
     reading.set("group.id", group);
     let (topic, window, seen) = (topic.to_owned(), options.window(), watcher.counter());
@@ -83,16 +87,13 @@ fn transact(
         }
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition_offset(topic, 0, Offset::Offset((first + RECORDS) as i64))?;
-        let t0 = begun.elapsed();
-        producer.send_offsets_to_transaction(&offsets, &group, ANSWER)?;
-        let t1 = begun.elapsed();
-        // Reports are served here: the commit would serve them itself, in steps of 100 ms.
+        // Reports are served here: the commit would serve them itself, in steps of 100 ms. Offsets come after them: a coordinator that is
+        // still adding the events' partitions refuses, and is asked again only after the backoff.
         while producer.in_flight_count() > 0 {
             producer.poll(Duration::from_millis(1));
         }
-        let t2 = begun.elapsed();
+        producer.send_offsets_to_transaction(&offsets, &group, ANSWER)?;
         producer.commit_transaction(ANSWER)?;
-        eprintln!("PHASES queued {t0:?} offsets {t1:?} delivered {t2:?} committed {:?}", begun.elapsed());
         times.push((begun, Instant::now()));
         while seen.load(Ordering::Acquire) < first + RECORDS {
             ensure!(begun.elapsed() < ANSWER, "a bare transaction was not seen");

@@ -84,9 +84,9 @@ impl Purse {
 impl Load {
     /// Runs it, on a thread of its own.
     pub async fn run(self, cluster: &Cluster, purse: &Arc<Purse>, census: &Census) -> anyhow::Result<Window> {
+        let (url, counted) = (cluster.wallet_url().await?, self.counted.as_secs_f64());
         let begins = Instant::now() + self.warm_up;
         let ends = begins + self.counted;
-        let (url, counted) = (cluster.environment.wallet_url.clone(), self.counted.as_secs_f64());
         let generating = Generating { load: self, purse: Arc::clone(purse), begins, ends };
         let generator = tokio::task::spawn_blocking(move || generating.run(&url));
         sleep_until(begins.into()).await;
@@ -185,10 +185,10 @@ mod tests {
     fn a_transfer_is_between_two_wallets() {
         for spread in [Spread::Uniform, Spread::Hot] {
             let reference = match self.load.reference.as_str() {
-            "" => String::new(),
-            reference => format!(r#","reference":"{reference}""#),
-        };
-        let mut random = Random(1);
+                "" => String::new(),
+                reference => format!(r#","reference":"{reference}""#),
+            };
+            let mut random = Random(1);
             for _ in 0..10_000 {
                 let (from, to) = spread.pick(&mut random, 3);
                 assert!(from != to && from < 3 && to < 3, "{spread:?} {from} {to}");

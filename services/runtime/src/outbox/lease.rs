@@ -24,7 +24,11 @@ pub(super) async fn claim(pool: &PgPool, owner: Uuid, lasts: Duration) -> Result
     .await?;
     // Relays of before take shards one by one: what is left of them is not taken, so that two do not wait for each other.
     let all = claimed.rows_affected() == u64::from(SHARDS);
-    if all { transaction.commit().await? } else { transaction.rollback().await? }
+    if all {
+        transaction.commit().await?
+    } else {
+        transaction.rollback().await?
+    }
     Ok(all)
 }
 

@@ -14,9 +14,9 @@ use tokio::{
 use super::{
     SHARDS,
     pace::Last,
+    position::Position,
     progress::Shards,
     publisher::{Found, Publisher},
-    position::Position,
     relay::{Counted, Inner, Recovery, RelayError, on},
     rows::{self, Row},
     wake,
@@ -213,8 +213,7 @@ impl<'a> Owner<'a> {
 
     async fn fall_asleep(&mut self) -> Result<bool, RelayError> {
         if !self.asleep {
-            self.asleep =
-                wake::fall_asleep(&mut self.connection).await.map_err(on("announcing its sleep"))?;
+            self.asleep = wake::fall_asleep(&mut self.connection).await.map_err(on("announcing its sleep"))?;
         }
         Ok(self.asleep)
     }

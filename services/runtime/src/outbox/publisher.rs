@@ -140,11 +140,6 @@ impl Publisher {
             element.set_offset(Offset::Offset(position.published)).map_err(on("naming the position"))?;
             element.set_metadata(position.batch.to_string());
         }
-        // Beside the events: they are of the same transaction.
-        let (group, positioning) = (Arc::clone(&self.group), producer.clone());
-        let positioned = spawn_blocking(move || {
-            positioning.send_offsets_to_transaction(&offsets, &group, ANSWER).map_err(on("writing the positions"))
-        });
         for delivery in deliveries {
             match delivery.await {
                 Ok(Ok(_)) => {}
@@ -153,7 +148,12 @@ impl Publisher {
             }
         }
         crash_point!("outbox::produced");
-        positioned.await??;
+        // Not beside the events: a coordinator that is still adding their partitions refuses, and is asked again only after the backoff.
+        let (group, positioning) = (Arc::clone(&self.group), producer.clone());
+        spawn_blocking(move || {
+            positioning.send_offsets_to_transaction(&offsets, &group, ANSWER).map_err(on("writing the positions"))
+        })
+        .await??;
         crash_point!("outbox::positioned");
         Ok(Transaction { producer })
     }

@@ -16,13 +16,12 @@ pub(super) const LOCKS: i32 = 0x7469_6465;
 /// Announces that the owner of all shards sleeps; false if events are just being written. It has to look once more after that, and then
 /// may wait to be told. The connection holds no other advisory lock.
 pub(super) async fn fall_asleep(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let asleep: bool = sqlx::query_scalar(
-        "SELECT bool_and(pg_try_advisory_lock($1, shard)) FROM generate_series(0, $2 - 1) AS shard",
-    )
-    .bind(LOCKS)
-    .bind(i32::from(SHARDS))
-    .fetch_one(&mut *connection)
-    .await?;
+    let asleep: bool =
+        sqlx::query_scalar("SELECT bool_and(pg_try_advisory_lock($1, shard)) FROM generate_series(0, $2 - 1) AS shard")
+            .bind(LOCKS)
+            .bind(i32::from(SHARDS))
+            .fetch_one(&mut *connection)
+            .await?;
     if !asleep {
         // It may have got some of them.
         wake_up(connection).await?;

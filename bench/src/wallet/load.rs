@@ -184,10 +184,6 @@ mod tests {
     #[test]
     fn a_transfer_is_between_two_wallets() {
         for spread in [Spread::Uniform, Spread::Hot] {
-            let reference = match self.load.reference.as_str() {
-                "" => String::new(),
-                reference => format!(r#","reference":"{reference}""#),
-            };
             let mut random = Random(1);
             for _ in 0..10_000 {
                 let (from, to) = spread.pick(&mut random, 3);

@@ -146,7 +146,7 @@ pub fn table_of(lines: &[Line], paint: Paint) -> String {
 }
 
 /// 0s, 1.5s, 42s, 3m10s, 2h05m, 4d03h.
-fn span(seconds: f64) -> String {
+pub fn span(seconds: f64) -> String {
     if seconds > 0.0 && seconds < 10.0 {
         return format!("{seconds:.1}s");
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidegate_crds::{EventPipeline, pipeline::ProcessorStatus};
 
-use crate::{out::Paint, table::table};
+use crate::{lag::span, out::Paint, table::table};
 
 /// For scripts: a list of what each pipeline's status says.
 pub fn json(pipelines: &[EventPipeline]) -> Value {
@@ -112,10 +112,14 @@ fn cells(seen: &ProcessorStatus, consumes: bool, paint: Paint) -> Vec<String> {
         Some(count) => paint.odd(&format!("{what} {count}")),
         None => paint.odd(&format!("{what} ?")),
     };
-    let mut cells =
-        vec![pods, format!("group {}{group}", seen.group.as_deref().unwrap_or("?")), count("lag", seen.lag_records)];
+    let behind = seen.lag_records.is_some_and(|records| records > 0);
+    let oldest = seen.lag_seconds.filter(|_| behind).map(|seconds| format!(", {} old", span(seconds as f64)));
+    let trend = seen.lag_trend.filter(|_| behind).map(|trend| format!(", {}", format!("{trend:?}").to_lowercase()));
+    let lag = count("lag", seen.lag_records) + &oldest.unwrap_or_default() + &trend.unwrap_or_default();
+    let mut cells = vec![pods, format!("group {}{group}", seen.group.as_deref().unwrap_or("?")), lag];
     cells.extend(seen.retry_depth.map(|depth| count("retries", Some(depth))));
     cells.extend(seen.dead_letters.map(|letters| count("dead letters", Some(letters))));
+    cells.extend(seen.scaling.as_ref().map(|scaling| format!("scaling to {} ({})", scaling.desired, scaling.reason)));
     cells
 }
 
@@ -155,13 +159,14 @@ mod tests {
             "processors": [
                 {"name": "commands", "replicas": 2, "ready": 2},
                 {"name": "ledger", "replicas": 1, "ready": 1, "group": "ledger", "groupState": "Stable", "members": 1,
-                 "lagRecords": 0, "retryDepth": 4, "deadLetters": 0},
+                 "lagRecords": 1200, "lagSeconds": 190, "lagTrend": "Draining", "retryDepth": 4, "deadLetters": 0,
+                 "scaling": {"desired": 3, "reason": "ScaledOut", "message": "more are needed"}},
             ],
         }));
         let expected = "\
 bank/wallet  Ready  2/2 processors ready
 ├─ commands  2/2 pods
-└─ ledger    1/1 pods  group ledger (Stable, 1 member)  lag 0  retries 4  dead letters 0
+└─ ledger    1/1 pods  group ledger (Stable, 1 member)  lag 1200, 3m10s old, draining  retries 4  dead letters 0  scaling to 3 (ScaledOut)
 ";
         assert_eq!(text, expected);
     }

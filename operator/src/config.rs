@@ -32,6 +32,9 @@ pub struct Config {
     pub lag_interval: Duration,
     /// Health and metrics.
     pub http: HttpConfig,
+    /// What is measured.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
 }
 
 /// A Kafka cluster.
@@ -59,6 +62,15 @@ pub struct ImageConfig {
 pub struct HttpConfig {
     /// TCP port.
     pub port: u16,
+}
+
+/// The operator's metrics.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Lag also under the names of kafka_exporter.
+    #[serde(default)]
+    pub kafka_exporter_names: bool,
 }
 
 /// Why the file cannot be used.
@@ -134,6 +146,8 @@ http: {port: 8080}
         let config = load(TEXT).unwrap();
         assert_eq!(config.drift_interval, Duration::from_secs(90));
         assert_eq!(config.lag_interval, Duration::from_secs(5));
+        assert!(!config.metrics.kafka_exporter_names);
+        assert!(load(&format!("{TEXT}metrics: {{kafkaExporterNames: true}}")).unwrap().metrics.kafka_exporter_names);
         assert_eq!(config.images["wallet"].image, "tidegate/wallet:1");
     }
 

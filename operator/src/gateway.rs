@@ -6,7 +6,8 @@ use std::{
 };
 
 use tidegate_kafka::{
-    AdminError, Cluster, ConfigChange, ConfigSource, KafkaAdmin, NewTopic, PerItem, Topic, TopicConfig, WriteMode,
+    AdminError, Cluster, ConfigChange, ConfigSource, KafkaAdmin, NewTopic, PerItem, Tally, Topic, TopicConfig,
+    WriteMode,
 };
 use tokio::sync::RwLock;
 use uuid::Uuid;
@@ -43,6 +44,8 @@ impl From<GivenUp> for GatewayError {
 #[derive(Debug)]
 pub struct Gateway {
     admin: Arc<dyn KafkaAdmin>,
+    lag: Arc<dyn KafkaAdmin>,
+    lag_requests: Tally,
     cluster: RwLock<Option<Cluster>>,
     observe: Batcher<String, (), Sighting>,
     create: Batcher<String, NewTopic, Option<Uuid>>,
@@ -57,6 +60,8 @@ impl Gateway {
         let (observer, creator, grower, alterer, deleter) =
             (admin.clone(), admin.clone(), admin.clone(), admin.clone(), admin.clone());
         Self {
+            lag: admin.clone(),
+            lag_requests: Tally::default(),
             admin,
             cluster: RwLock::new(None),
             observe: Batcher::new(move |names: BTreeMap<String, ()>| {
@@ -92,6 +97,22 @@ impl Gateway {
                 async move { admin.delete_topics(&ids.into_keys().collect::<Vec<_>>()).await }
             }),
         }
+    }
+
+    /// With an administration of its own for lag, and what counts its requests.
+    #[must_use]
+    pub fn with_lag(self, lag: Arc<dyn KafkaAdmin>, requests: Tally) -> Self {
+        Self { lag, lag_requests: requests, ..self }
+    }
+
+    /// The administration by which lag is read.
+    pub fn lag(&self) -> &dyn KafkaAdmin {
+        self.lag.as_ref()
+    }
+
+    /// Requests for lag since the last time, by broker; none: a broker of the client library's choice.
+    pub fn lag_requests(&self) -> BTreeMap<Option<i32>, u64> {
+        self.lag_requests.take()
     }
 
     /// The administration itself, for readings of many objects.

@@ -37,7 +37,7 @@ async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
 
     let config = Arc::new(Config::load(&arguments.config)?);
-    let metrics = Metrics::default();
+    let metrics = Metrics::new(&config.metrics);
     // Read once before anything is served: a wrong mount should not look like a follower.
     term::bindings(&config)?;
     let client = kube::Client::try_default().await.context("finding the Kubernetes API server")?;

@@ -18,6 +18,8 @@ use prometheus_client::{
 };
 use tidegate_kafka::RequestMetrics;
 
+use crate::{config::MetricsConfig, lag::Series};
+
 /// Kind of the resource that a figure is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -75,17 +77,6 @@ impl ReplicaLabels {
     }
 }
 
-/// A dead-letter topic of a pipeline.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
-pub struct DeadLetterLabels {
-    /// Namespace of the EventPipeline.
-    pub namespace: String,
-    /// Its name.
-    pub pipeline: String,
-    /// Kafka name of the topic.
-    pub topic: String,
-}
-
 /// All metrics. Clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -95,9 +86,8 @@ pub struct Metrics {
     status_writes: Family<KindLabels, Counter>,
     drift_cycles: Counter,
     leader: Gauge,
-    lag: Family<ProcessorLabels, Gauge>,
-    retry: Family<ProcessorLabels, Gauge>,
-    dead_letters: Family<DeadLetterLabels, Gauge>,
+    /// Lag, for as long as the leadership lasts that reads it.
+    pub lag: Series,
     replicas: Whole<ReplicaLabels>,
     saturated: Whole<ProcessorLabels>,
     /// Requests made of Kafka.
@@ -106,6 +96,13 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new(&MetricsConfig::default())
+    }
+}
+
+impl Metrics {
+    /// All of them, at nothing.
+    pub fn new(config: &MetricsConfig) -> Self {
         let mut registry = Registry::default();
         let metrics = Self {
             registry: Arc::default(),
@@ -114,9 +111,7 @@ impl Default for Metrics {
             status_writes: Family::default(),
             drift_cycles: Counter::default(),
             leader: Gauge::default(),
-            lag: Family::default(),
-            retry: Family::default(),
-            dead_letters: Family::default(),
+            lag: Series::default().as_kafka_exporter(config.kafka_exporter_names),
             replicas: Whole::default(),
             saturated: Whole::default(),
             kafka: RequestMetrics::default(),
@@ -134,21 +129,7 @@ impl Default for Metrics {
             metrics.drift_cycles.clone(),
         );
         registry.register("tidegate_leader", "1 while this process holds the lease", metrics.leader.clone());
-        registry.register(
-            "tidegate_processor_lag_records",
-            "Records that a processor's group can read and has not committed; absent while unknown",
-            metrics.lag.clone(),
-        );
-        registry.register(
-            "tidegate_processor_retry_records",
-            "Records in a processor's retry topics from the oldest unfinished one on; absent while unknown",
-            metrics.retry.clone(),
-        );
-        registry.register(
-            "tidegate_pipeline_dead_letters",
-            "Records that a dead-letter topic of a pipeline holds; absent while unknown",
-            metrics.dead_letters.clone(),
-        );
+        registry.register_collector(Box::new(metrics.lag.clone()));
         registry.register(
             "tidegate_processor_replicas",
             "Pods of a processor: that there are to be (desired), that are ready, and that scaling may start at most (max)",
@@ -162,9 +143,7 @@ impl Default for Metrics {
         metrics.kafka.register(&mut registry);
         Self { registry: Arc::new(registry), ..metrics }
     }
-}
 
-impl Metrics {
     /// The Prometheus text.
     ///
     /// # Errors
@@ -196,16 +175,6 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
-    /// Sets a processor's lag; the series goes while it is unknown.
-    pub fn lag(&self, labels: &ProcessorLabels, records: Option<i64>) {
-        show(&self.lag, labels, records);
-    }
-
-    /// Sets what waits in a processor's retry topics; the series goes while it is unknown.
-    pub fn retry(&self, labels: &ProcessorLabels, records: Option<i64>) {
-        show(&self.retry, labels, records);
-    }
-
     /// Sets the pods of all processors.
     pub fn replicas(&self, counts: BTreeMap<ReplicaLabels, i64>) {
         self.replicas.say(counts);
@@ -214,11 +183,6 @@ impl Metrics {
     /// Says of all processors with `scaling` whether they need more pods than they may have.
     pub fn saturated(&self, all: BTreeMap<ProcessorLabels, i64>) {
         self.saturated.say(all);
-    }
-
-    /// Sets what a dead-letter topic holds; the series goes while it is unknown.
-    pub fn dead_letters(&self, labels: &DeadLetterLabels, records: Option<i64>) {
-        show(&self.dead_letters, labels, records);
     }
 }
 
@@ -242,41 +206,15 @@ impl<L: Clone + Eq + Hash + Ord> Whole<L> {
             self.family.remove(gone);
         }
         for (labels, value) in &values {
-            show(&self.family, labels, Some(*value));
+            self.family.get_or_create(labels).set(*value);
         }
         *said = values.into_keys().collect();
-    }
-}
-
-fn show<L: Clone + Eq + Hash>(family: &Family<L, Gauge>, labels: &L, value: Option<i64>) {
-    match value {
-        Some(value) => {
-            family.get_or_create(labels).set(value);
-        }
-        None => {
-            family.remove(labels);
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn unknown_lag_is_no_series() {
-        let metrics = Metrics::default();
-        let labels = ProcessorLabels { namespace: "n".into(), pipeline: "p".into(), processor: "q".into() };
-        metrics.lag(&labels, Some(7));
-        let series = r#"tidegate_processor_lag_records{namespace="n",pipeline="p",processor="q"} 7"#;
-        assert!(metrics.text().unwrap().contains(series));
-        metrics.retry(&labels, Some(3));
-        let series = r#"tidegate_processor_retry_records{namespace="n",pipeline="p",processor="q"} 3"#;
-        assert!(metrics.text().unwrap().contains(series));
-        metrics.lag(&labels, None);
-        metrics.retry(&labels, None);
-        assert!(!metrics.text().unwrap().contains(r#"processor="q""#));
-    }
 
     #[test]
     fn pods_that_are_not_said_any_more_are_no_series() {

@@ -21,7 +21,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use tidegate_crds::KafkaTopic;
-use tidegate_kafka::{AdminOptions, Krafka};
+use tidegate_kafka::{AdminOptions, Krafka, Tally};
 use tidegate_settings::binding::{self, BindingError, KafkaConnection};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -49,6 +49,8 @@ use crate::{
 const TOPICS_AT_ONCE: u16 = 256;
 /// Pipelines that are worked on at once.
 const PIPELINES_AT_ONCE: u16 = 16;
+/// How long a reading of lag waits for a broker: the others' partitions are wanted soon.
+const LAG_PATIENCE: Duration = Duration::from_secs(5);
 /// How often the mounted connections are read again.
 const LOOK_AT_BINDINGS: Duration = Duration::from_secs(30);
 /// What the operator manages carries this.
@@ -84,7 +86,9 @@ pub fn connections(bindings: &Bindings, installation: &str, metrics: &Metrics) -
     let open = |(name, connection): (&String, &KafkaConnection)| {
         let options = AdminOptions { client_id: format!("{installation}-operator"), ..AdminOptions::default() };
         let admin = Krafka::new(connection.clone(), options, metrics.kafka.clone());
-        (name.clone(), Gateway::new(Arc::new(admin)))
+        let requests = Tally::default();
+        let lag = admin.beside(LAG_PATIENCE, requests.clone());
+        (name.clone(), Gateway::new(Arc::new(admin)).with_lag(Arc::new(lag), requests))
     };
     bindings.iter().map(open).collect()
 }

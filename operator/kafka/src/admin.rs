@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     Acl, AclFilter, AdminError, Cluster, CommittedOffset, ConfigChange, Credential, Group, ListedOffset, NewTopic,
-    OffsetSpec, Topic, TopicConfig, TopicPartition,
+    OffsetSpec, Readable, Topic, TopicConfig, TopicPartition,
 };
 
 /// One outcome for each item that was asked for. What hits the whole call (no broker reachable, a wrong password) is every
@@ -74,10 +74,10 @@ pub trait KafkaAdmin: fmt::Debug + Send + Sync {
         wanted: &BTreeMap<TopicPartition, OffsetSpec>,
     ) -> PerItem<TopicPartition, Option<ListedOffset>>;
 
-    /// Records that a read_committed consumer finds at or behind each offset: the markers and the aborted records of transactions
-    /// are none. What one short request does not reach is counted by its offsets, so the number may be too high, but 0 is 0. An
-    /// offset outside the log is `OFFSET_OUT_OF_RANGE`. Takes the right to read the topics.
-    async fn records_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, i64>;
+    /// What a read_committed consumer finds at or behind each offset: the markers and the aborted records of transactions are
+    /// nothing, nor is what compaction removed. What one short request does not reach is counted by its offsets, so the number may be
+    /// too high, but 0 is 0. An offset outside the log is `OFFSET_OUT_OF_RANGE`. Takes the right to read the topics.
+    async fn records_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, Readable>;
 
     /// Every SCRAM user of the cluster, with its credentials.
     async fn list_users(&self) -> Result<BTreeMap<String, Vec<Credential>>, AdminError>;

@@ -11,6 +11,7 @@ mod code;
 mod error;
 mod metrics;
 mod model;
+mod tally;
 #[cfg(feature = "twin")]
 pub mod twin;
 
@@ -22,5 +23,6 @@ pub use error::{Action, AdminError, Api, ErrorClass};
 pub use metrics::{Outcome, RequestMetrics};
 pub use model::{
     Broker, Cluster, CommittedOffset, ConfigChange, ConfigEntry, ConfigSource, Group, GroupKind, GroupState,
-    ListedOffset, Member, NewTopic, OffsetSpec, Partition, Topic, TopicConfig, TopicPartition,
+    ListedOffset, Member, NewTopic, OffsetSpec, Partition, Readable, Topic, TopicConfig, TopicPartition,
 };
+pub use tally::Tally;

@@ -177,6 +177,8 @@ pub struct Group {
     pub state: GroupState,
     /// Who is in it.
     pub members: Vec<Member>,
+    /// KIP-848: goes up with every change of the group. Classic groups do not tell theirs.
+    pub epoch: Option<i32>,
 }
 
 /// The protocol of a group.
@@ -273,4 +275,13 @@ pub struct ListedOffset {
     pub offset: i64,
     /// Time of the record there, in milliseconds since the Unix epoch, when the spec is about a record.
     pub timestamp: Option<i64>,
+}
+
+/// What a read_committed consumer finds of a partition from an offset on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readable {
+    /// Records; too high where there are many, and 0 only where there is none.
+    pub records: i64,
+    /// The first of them, with its time, as far as it was looked.
+    pub first: Option<ListedOffset>,
 }

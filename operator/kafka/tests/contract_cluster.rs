@@ -21,7 +21,7 @@ use krafka::{
 };
 use tidegate_kafka::{
     AdminError, AdminOptions, Api, ConfigSource, ErrorClass, ErrorCode, GroupKind, KafkaAdmin, Krafka, NewTopic,
-    Outcome, RequestMetrics, TopicConfig, TopicPartition, WriteMode, twin::Twin,
+    OffsetSpec, Outcome, RequestMetrics, Tally, TopicConfig, TopicPartition, WriteMode, twin::Twin,
 };
 use tidegate_settings::binding::{KafkaConnection, KafkaSecurity, ScramMechanism, Secret};
 use tokio::{
@@ -198,7 +198,9 @@ impl World for Cluster {
         }
         // Most stories have none, and a group that is gone already is as good.
         let options = DeleteConsumerGroupsOptions::default();
-        let _ = self.others.admin().delete_consumer_groups([self.name("group")], options).await;
+        let numbered = (0..contract::world::GROUPS).map(|number| self.name(&format!("group-{number}")));
+        let groups: Vec<String> = numbered.chain([self.name("group")]).collect();
+        let _ = self.others.admin().delete_consumer_groups(groups, options).await;
     }
 }
 
@@ -273,6 +275,35 @@ async fn an_open_transaction_with_offsets_keeps_nobody_who_reads_them_waiting() 
             .await;
             consumer.close().await.expect("it leaves");
             producer.close().await.expect("the producer closes");
+        })
+    })
+    .await;
+}
+
+/// What lag costs: each coordinator and each leader gets one request, however many groups and partitions there are.
+#[tokio::test]
+async fn once_it_is_known_whom_to_ask_many_groups_and_partitions_are_a_request_of_each_broker() {
+    let tally = Tally::default();
+    let admin = Krafka::new(trusted(), AdminOptions::default(), RequestMetrics::default())
+        .beside(Duration::from_secs(15), tally.clone());
+    let world = cluster().await;
+    contract::run(world, |world| {
+        Box::pin(async move {
+            let name = world.name("good");
+            contract::world::created(world, NewTopic::new(&name, 30, 3)).await;
+            let groups: Vec<String> = (0..60).map(|number| format!("{name}-{number}")).collect();
+            let partitions = (0..30).map(|index| (TopicPartition::new(&name, index), OffsetSpec::LastStable)).collect();
+            let ask = async || {
+                let (commits, ends) = tokio::join!(admin.committed_offsets(&groups), admin.list_offsets(&partitions));
+                commits.values().all(Result::is_ok) && ends.values().all(Result::is_ok)
+            };
+            contract::world::eventually("answers", || async { if ask().await { Ok(()) } else { Err(String::new()) } })
+                .await;
+            tally.take();
+            assert!(ask().await);
+            let sent = tally.take();
+            assert!(sent.keys().all(Option::is_some), "nobody had to be found: {sent:?}");
+            assert!(sent.values().all(|requests| *requests <= 2), "commits and ends: {sent:?}");
         })
     })
     .await;

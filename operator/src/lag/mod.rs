@@ -1,53 +1,74 @@
-//! Group offsets -> lag, retry depth and dead letters -> status and metrics. All groups of a cluster are read together, in a number of
-//! requests that depends on the brokers and not on the groups.
+//! Group offsets -> lag in records and seconds, rates, retry depth and dead letters -> status, metrics and decisions. All groups of a cluster
+//! are read together, in a number of requests that depends on the brokers and not on the groups.
+//!
+//! [`survey`] asks, [`engine`] knows what was asked before and says what it means ([`timeline`]: when records arrived; [`probes`]: what waits is
+//! looked at where that tells more; [`progress`]: rates), [`readings`] keeps it for status and decisions, [`series`] shows it to Prometheus.
 
-mod compute;
+mod backlog;
+mod engine;
+mod kafka_exporter;
 mod probes;
-mod read;
+mod progress;
 mod readings;
+mod series;
+mod survey;
+mod timeline;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use futures::future;
 use kube::runtime::reflector::ObjectRef;
 use tidegate_crds::{EventPipeline, pipeline::Processor};
+use tokio::time::{MissedTickBehavior, interval};
 
-pub use self::readings::{PartitionReading, RATE_WINDOW, Reading, Readings};
-use self::{
-    probes::Probes,
-    read::{Wanted, read},
+use self::series::{Cycle, Shown};
+pub use self::{
+    engine::Engine,
+    readings::{PartitionReading, RATE_WINDOW, Reading, Readings, Totals},
+    series::Series,
+    survey::Wanted,
 };
-use crate::{
-    context::Context,
-    metrics::{DeadLetterLabels, ProcessorLabels},
-    scaling,
-};
+use crate::{context::Context, scaling};
 
-/// What the metrics show.
-#[derive(Default)]
-struct Series {
-    processors: BTreeSet<ProcessorLabels>,
-    dead_letters: BTreeSet<DeadLetterLabels>,
+/// The time of day, measured from one look at it: it does not jump with the machine's.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    started: Instant,
+    at: i64,
+}
+
+impl Clock {
+    /// Looks at the machine's time, once.
+    pub fn start() -> Self {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        Self { started: Instant::now(), at: i64::try_from(at).unwrap_or(i64::MAX) }
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub fn now(&self) -> i64 {
+        self.at.saturating_add(i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
 }
 
 /// Runs a cycle per interval, for ever.
 pub async fn run(context: Arc<Context>) {
-    let mut published = Series::default();
-    let mut probes = BTreeMap::new();
+    context.filling.done().await;
+    let clock = Clock::start();
+    let mut engines = BTreeMap::new();
+    let mut ticks = interval(context.config.lag_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // What is shown, for as long as it is kept.
+    let mut _shown = Arc::default();
     loop {
-        tokio::time::sleep(context.config.lag_interval).await;
-        let (mut news, now) = cycle(&context, &mut probes).await;
-        for gone in published.processors.difference(&now.processors) {
-            context.metrics.lag(gone, None);
-            context.metrics.retry(gone, None);
-        }
-        for gone in published.dead_letters.difference(&now.dead_letters) {
-            context.metrics.dead_letters(gone, None);
-        }
-        published = now;
+        ticks.tick().await;
+        let (mut news, cycle) = cycle(&context, &mut engines, clock).await;
+        let cycle = Arc::new(cycle);
+        context.metrics.lag.publish(&cycle);
+        _shown = cycle;
         news.extend(scaling::cycle(&context));
         for pipeline in news {
             let _ = context.pipeline_triggers.send(pipeline);
@@ -55,47 +76,54 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-/// Reads all groups; the pipelines whose status is to show something else, and the series that there are.
-async fn cycle(context: &Context, probes: &mut BTreeMap<String, Probes>) -> (Vec<ObjectRef<EventPipeline>>, Series) {
-    let (mut news, mut series) = (Vec::new(), Series::default());
-    let mut exist = BTreeSet::new();
-    for (connection, gateway) in &context.connections {
-        let consuming = consuming(context, connection);
-        exist.extend(consuming.iter().map(|(pipeline, wanted)| key(pipeline, wanted)));
-        if consuming.is_empty() {
-            continue;
-        }
-        let probes = probes.entry(connection.clone()).or_default();
-        let (pipelines, wanted): (Vec<_>, Vec<_>) = consuming.into_iter().unzip();
-        let readings = read(gateway.admin(), &wanted, probes).await;
+/// Reads all groups; the pipelines whose status is to show something else, and what there is to show.
+async fn cycle(
+    context: &Context,
+    engines: &mut BTreeMap<String, Engine>,
+    clock: Clock,
+) -> (Vec<ObjectRef<EventPipeline>>, Cycle) {
+    let started = Instant::now();
+    for connection in context.connections.keys() {
+        engines.entry(connection.clone()).or_default();
+    }
+    let clusters = engines.iter_mut().filter_map(|(connection, engine)| {
+        let gateway = context.connections.get(connection)?;
+        let (pipelines, wanted): (Vec<_>, Vec<_>) = consuming(context, connection).into_iter().unzip();
+        Some(async move {
+            let readings = engine.read(gateway.lag(), &wanted, &|| clock.now()).await;
+            let of = pipelines.into_iter().zip(wanted).zip(readings);
+            (connection, of.collect::<Vec<_>>(), gateway.lag_requests())
+        })
+    });
+    let (mut news, mut cycle, mut exist) = (Vec::new(), Cycle::default(), BTreeSet::new());
+    for (connection, readings, requests) in future::join_all(clusters).await {
         let now = Instant::now();
-        for ((pipeline, wanted), reading) in pipelines.iter().zip(&wanted).zip(readings) {
-            publish(context, pipeline, wanted, &reading, &mut series);
-            if context.readings.take(key(pipeline, wanted), reading, now) {
+        cycle.requests.extend(requests.into_iter().map(|(broker, sent)| ((connection.clone(), broker), sent)));
+        for ((pipeline, wanted), reading) in readings {
+            let reading = Arc::new(reading);
+            let key = (pipeline.metadata.uid.clone().unwrap_or_default(), wanted.processor.clone());
+            cycle.processors.push(shown(&pipeline, connection, wanted, reading.clone()));
+            exist.insert(key.clone());
+            if context.readings.take(key, reading, now) {
                 news.push(ObjectRef::from_obj(pipeline.as_ref()));
             }
         }
     }
     context.readings.retain(|key| exist.contains(key));
-    (news, series)
+    cycle.seconds = started.elapsed().as_secs_f64();
+    (news, cycle)
 }
 
-fn publish(context: &Context, pipeline: &EventPipeline, wanted: &Wanted, reading: &Reading, series: &mut Series) {
-    let of = |name: &Option<String>| name.clone().unwrap_or_default();
-    let (namespace, name) = (of(&pipeline.metadata.namespace), of(&pipeline.metadata.name));
-    if let Some(topic) = &wanted.dead_letters {
-        let labels = DeadLetterLabels { namespace: namespace.clone(), pipeline: name.clone(), topic: topic.clone() };
-        context.metrics.dead_letters(&labels, reading.dead_letters);
-        series.dead_letters.insert(labels);
+fn shown(pipeline: &EventPipeline, connection: &str, wanted: Wanted, reading: Arc<Reading>) -> Shown {
+    Shown {
+        namespace: pipeline.metadata.namespace.clone().unwrap_or_default(),
+        pipeline: pipeline.metadata.name.clone().unwrap_or_default(),
+        processor: wanted.processor,
+        connection: connection.to_owned(),
+        group: wanted.consumes.group,
+        dead_letters: wanted.dead_letters,
+        reading,
     }
-    let labels = ProcessorLabels { namespace, pipeline: name, processor: wanted.processor.clone() };
-    context.metrics.lag(&labels, reading.lag);
-    context.metrics.retry(&labels, reading.retry);
-    series.processors.insert(labels);
-}
-
-fn key(pipeline: &EventPipeline, wanted: &Wanted) -> (String, String) {
-    (pipeline.metadata.uid.clone().unwrap_or_default(), wanted.processor.clone())
 }
 
 /// The processors that consume on a connection, each with its pipeline.

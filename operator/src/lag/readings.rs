@@ -7,10 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::compute::bucket;
+use super::backlog::bucket;
 
 /// A shown reading is replaced at most this often.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// An age changes by such steps, and beyond by doubling: less than the least objective is nothing to tell.
+const SECONDS: i64 = 10;
 /// Unless the lag is gone: that is what people wait for.
 const GONE: Duration = Duration::from_secs(5);
 /// Rates are means over this time, as soon as it has been seen; over what has been seen before.
@@ -48,6 +50,21 @@ pub struct Reading {
     pub retry: Option<i64>,
     /// Records in the dead-letter topic; none while unknown, or without one.
     pub dead_letters: Option<i64>,
+    /// What was counted since the operator first looked.
+    pub totals: Totals,
+}
+
+/// What was counted of a processor since the operator first looked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Offsets that its group has passed.
+    pub consumed: u64,
+    /// Offsets that were written to what it reads.
+    pub produced: u64,
+    /// By topic, records that were removed before they were read.
+    pub lost: BTreeMap<String, u64>,
+    /// Changes of the group's assignment.
+    pub rebalances: u64,
 }
 
 /// A partition as its group reads it.
@@ -126,8 +143,8 @@ impl Readings {
     }
 
     /// Takes a new reading; whether it is now shown.
-    pub fn take(&self, key: Key, reading: Reading, now: Instant) -> bool {
-        let latest = (Arc::new(reading), now);
+    pub fn take(&self, key: Key, reading: impl Into<Arc<Reading>>, now: Instant) -> bool {
+        let latest = (reading.into(), now);
         match self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key) {
             Entry::Vacant(place) => {
                 place.insert(Kept { latest: latest.clone(), shown: latest });
@@ -152,11 +169,19 @@ impl Readings {
     }
 }
 
+/// What a status shows of lag, as coarsely as it is worth writing.
+fn magnitude(reading: &Reading) -> (Option<u32>, Option<u32>, Option<LagTrend>) {
+    let seconds = reading.lag_seconds.map(|seconds| seconds as i64 / SECONDS);
+    // Where a backlog of seconds is going is nothing to tell.
+    let trend = reading.lag_trend().filter(|_| seconds.is_some_and(|tens| tens > 0));
+    (bucket(reading.lag), bucket(seconds), trend)
+}
+
 fn is_news(old: &Reading, new: &Reading, age: Duration) -> bool {
     let is_gone = |old: Option<i64>, new: Option<i64>| new == Some(0) && old != Some(0);
     let gone = is_gone(old.lag, new.lag) || is_gone(old.retry, new.retry);
     // Lag moves all the time; that a record fails is the exception, and people count those.
-    let lag = bucket(old.lag) != bucket(new.lag);
+    let lag = magnitude(old) != magnitude(new);
     let failures = (old.retry, old.dead_letters) != (new.retry, new.dead_letters);
     let other = lag || failures || old.members != new.members || old.state != new.state;
     (gone && age >= GONE) || (other && age >= INTERVAL)
@@ -184,10 +209,18 @@ mod tests {
         assert!(readings.take(key(), reading(0), at(47)), "gone");
         assert!(readings.take(key(), Reading::default(), at(80)), "unknown");
         assert_eq!(readings.shown("uid", "ledger").as_deref(), Some(&Reading::default()));
+        let old = |seconds| Reading { lag_seconds: Some(seconds), ..Reading::default() };
+        assert!(!readings.take(key(), old(9.0), at(109)), "too soon");
+        assert!(readings.take(key(), old(9.0), at(111)), "known");
+        for (seconds, news) in [(2.0, false), (10.0, true), (19.0, false), (20.0, true), (39.9, false), (80.0, true)] {
+            let readings = Readings::default();
+            readings.take(key(), old(if seconds < 15.0 { 9.0 } else { seconds / 1.5 }), at(0));
+            assert_eq!(readings.take(key(), old(seconds), at(60)), news, "{seconds}");
+        }
         let dead = |dead_letters| Reading { dead_letters: Some(dead_letters), ..Reading::default() };
-        assert!(readings.take(key(), dead(7), at(110)), "a dead letter is news, whatever the lag");
-        assert!(!readings.take(key(), dead(6), at(130)), "too soon");
-        assert!(readings.take(key(), dead(6), at(140)), "each counts, whatever the magnitude");
+        assert!(readings.take(key(), dead(7), at(150)), "a dead letter is news, whatever the lag");
+        assert!(!readings.take(key(), dead(6), at(170)), "too soon");
+        assert!(readings.take(key(), dead(6), at(180)), "each counts, whatever the magnitude");
         assert_eq!(readings.shown("uid", "ledger").as_deref(), Some(&dead(6)));
         readings.retain(|_| false);
         assert_eq!(readings.shown("uid", "ledger"), None);

@@ -10,7 +10,7 @@ use krafka::{
 use tidegate_settings::binding::{KafkaConnection, KafkaSecurity, ScramMechanism};
 use tokio::{sync::Mutex, time::Instant};
 
-use super::AdminOptions;
+use super::{AdminOptions, coordinators::Coordinators, groups::Kinds};
 
 /// After a failed attempt, callers that were waiting get its error instead of an attempt each.
 const FAILURE_IS_FRESH: Duration = Duration::from_secs(1);
@@ -22,6 +22,8 @@ const TLS_RELOAD: Duration = Duration::from_secs(300);
 pub(super) struct Client {
     pub(super) kafka: Kafka,
     pub(super) admin: AdminClient,
+    pub(super) coordinators: Coordinators,
+    pub(super) kinds: Kinds,
 }
 
 enum State {
@@ -96,7 +98,8 @@ impl Link {
         let kafka = tokio::time::timeout(attempt, builder.connect())
             .await
             .unwrap_or_else(|_| Err(self.unreachable(&format!("not connected within {attempt:?}"))))?;
-        Ok(Client { admin: kafka.admin().default_api_timeout(self.deadline), kafka })
+        let admin = kafka.admin().default_api_timeout(self.deadline);
+        Ok(Client { admin, kafka, coordinators: Coordinators::default(), kinds: Kinds::default() })
     }
 
     fn unreachable(&self, what: &str) -> KrafkaError {

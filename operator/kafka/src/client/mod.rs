@@ -1,9 +1,13 @@
 //! A real cluster, reached with krafka: connects when first used, splits calls into bounded requests, gives each a deadline.
 
 mod acls;
+mod batch;
+mod call;
 mod configs;
 mod convert;
+mod coordinators;
 mod groups;
+mod leaders;
 mod link;
 mod offsets;
 mod probe;
@@ -23,15 +27,18 @@ use std::{
 };
 
 use async_trait::async_trait;
-use krafka::{KrafkaError, Result as KrafkaResult};
+use krafka::Result as KrafkaResult;
 use tidegate_settings::binding::{KafkaConnection, Secret};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use self::link::{Client, Link};
+use self::{
+    call::Call,
+    link::{Client, Link},
+};
 use crate::{
-    Acl, AclFilter, Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, Credential, ErrorCode, Group,
-    KafkaAdmin, ListedOffset, NewTopic, OffsetSpec, Outcome, PerItem, RequestMetrics, Topic, TopicConfig,
+    Acl, AclFilter, Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, Credential, Group, KafkaAdmin,
+    ListedOffset, NewTopic, OffsetSpec, Outcome, PerItem, Readable, RequestMetrics, Tally, Topic, TopicConfig,
     TopicPartition, WriteMode,
 };
 
@@ -44,21 +51,25 @@ pub struct AdminOptions {
     pub deadline: Duration,
     /// Bound on opening one connection; at most `deadline`.
     pub connect_timeout: Duration,
-    /// Topics, groups, users or ACLs in one request.
+    /// Topics, users or ACLs in one request.
     pub topics_per_request: NonZeroUsize,
-    /// Partitions in one ListOffsets request.
+    /// Topics or groups in one call that only reads them.
+    pub reads_per_request: NonZeroUsize,
+    /// Partitions in one call that reads their offsets, which is a request of each leader.
     pub partitions_per_request: NonZeroUsize,
 }
 
 impl Default for AdminOptions {
     fn default() -> Self {
         const TOPICS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
-        const PARTITIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_999);
+        const READS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_999);
+        const PARTITIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(19_999);
         Self {
             client_id: "tidegate-operator".to_owned(),
             deadline: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(5),
             topics_per_request: TOPICS,
+            reads_per_request: READS,
             partitions_per_request: PARTITIONS,
         }
     }
@@ -69,9 +80,10 @@ impl Default for AdminOptions {
 /// Making one contacts nobody; the first call connects. Broken connections are opened again by the next call that needs
 /// them, and brokers that moved are found again from the bootstrap servers (KIP-899).
 pub struct Krafka {
-    link: Link,
+    link: Arc<Link>,
     options: AdminOptions,
     metrics: RequestMetrics,
+    tally: Tally,
 }
 
 impl fmt::Debug for Krafka {
@@ -83,7 +95,19 @@ impl fmt::Debug for Krafka {
 impl Krafka {
     /// A connection that is not yet open. Its requests are counted in `metrics`.
     pub fn new(connection: KafkaConnection, options: AdminOptions, metrics: RequestMetrics) -> Self {
-        Self { link: Link::new(connection, &options), options, metrics }
+        let link = Arc::new(Link::new(connection, &options));
+        Self { link, options, metrics, tally: Tally::default() }
+    }
+
+    /// The same connections for somebody with less patience, whose requests are counted in `tally` by broker, too.
+    #[must_use]
+    pub fn beside(&self, deadline: Duration, tally: Tally) -> Self {
+        let options = AdminOptions { deadline, ..self.options.clone() };
+        Self { link: self.link.clone(), options, metrics: self.metrics.clone(), tally }
+    }
+
+    fn call(&self, client: Arc<Client>, deadline: Instant) -> Call {
+        Call { client, tally: self.tally.clone(), deadline }
     }
 
     fn deadline(&self) -> Instant {
@@ -152,6 +176,7 @@ impl Krafka {
         &self,
         api: Api,
         names: impl IntoIterator<Item = String>,
+        chunk: NonZeroUsize,
         request: F,
     ) -> PerItem<String, V>
     where
@@ -160,7 +185,7 @@ impl Krafka {
     {
         let (valid, invalid): (Vec<String>, Vec<String>) =
             names.into_iter().partition(|name| topics::is_sendable(name));
-        let mut outcomes = self.each(api, valid, self.options.topics_per_request, request).await;
+        let mut outcomes = self.each(api, valid, chunk, request).await;
         for name in invalid {
             let error = topics::unsendable(Action::new(api, &name));
             outcomes.insert(name, Err(error));
@@ -176,7 +201,9 @@ impl KafkaAdmin for Krafka {
     }
 
     async fn describe_topics(&self, names: &[String]) -> PerItem<String, Topic> {
-        self.each_topic(Api::DescribeTopics, names.iter().cloned(), |client, names, deadline| async move {
+        let chunk = self.options.reads_per_request;
+        self.each_topic(Api::DescribeTopics, names.iter().cloned(), chunk, |client, names, deadline| async move {
+            self.tally.sent(None);
             topics::describe(&client, names, deadline).await
         })
         .await
@@ -187,9 +214,15 @@ impl KafkaAdmin for Krafka {
         let (wanted, twice) = topics::without_duplicates(topics);
         let wanted = &wanted;
         let mut outcomes = self
-            .each_topic(api, wanted.keys().cloned(), |client, names, deadline| async move {
-                topics::create(&client, names.iter().filter_map(|name| wanted.get(name).copied()), mode, deadline).await
-            })
+            .each_topic(
+                api,
+                wanted.keys().cloned(),
+                self.options.topics_per_request,
+                |client, names, deadline| async move {
+                    topics::create(&client, names.iter().filter_map(|name| wanted.get(name).copied()), mode, deadline)
+                        .await
+                },
+            )
             .await;
         for name in twice {
             let error = topics::duplicate(Action::new(api, &name));
@@ -199,7 +232,8 @@ impl KafkaAdmin for Krafka {
     }
 
     async fn create_partitions(&self, totals: &BTreeMap<String, i32>, mode: WriteMode) -> PerItem<String, ()> {
-        self.each_topic(Api::CreatePartitions, totals.keys().cloned(), |client, names, deadline| async move {
+        let chunk = self.options.topics_per_request;
+        self.each_topic(Api::CreatePartitions, totals.keys().cloned(), chunk, |client, names, deadline| async move {
             let totals = names.iter().filter_map(|name| totals.get(name).map(|total| (name.as_str(), *total)));
             topics::grow(&client, totals, mode, deadline).await
         })
@@ -217,14 +251,17 @@ impl KafkaAdmin for Krafka {
     }
 
     async fn describe_configs(&self, topics: &[String]) -> PerItem<String, TopicConfig> {
-        self.each_topic(Api::DescribeConfigs, topics.iter().cloned(), |client, names, deadline| async move {
+        let chunk = self.options.topics_per_request;
+        self.each_topic(Api::DescribeConfigs, topics.iter().cloned(), chunk, |client, names, deadline| async move {
+            self.tally.sent(None);
             configs::describe(&client, names, deadline).await
         })
         .await
     }
 
     async fn alter_configs(&self, changes: &BTreeMap<String, ConfigChange>, mode: WriteMode) -> PerItem<String, ()> {
-        self.each_topic(Api::AlterConfigs, changes.keys().cloned(), |client, names, deadline| async move {
+        let chunk = self.options.topics_per_request;
+        self.each_topic(Api::AlterConfigs, changes.keys().cloned(), chunk, |client, names, deadline| async move {
             let changes = names.iter().filter_map(|name| changes.get(name).map(|change| (name.as_str(), change)));
             configs::alter(&client, changes, mode, deadline).await
         })
@@ -235,8 +272,8 @@ impl KafkaAdmin for Krafka {
         self.each(
             Api::DescribeGroups,
             ids.iter().cloned(),
-            self.options.topics_per_request,
-            |client, ids, deadline| async move { groups::describe(&client, ids, deadline).await },
+            self.options.reads_per_request,
+            |client, ids, deadline| async move { Ok(groups::describe(&self.call(client, deadline), ids).await) },
         )
         .await
     }
@@ -245,8 +282,8 @@ impl KafkaAdmin for Krafka {
         self.each(
             Api::CommittedOffsets,
             groups.iter().cloned(),
-            self.options.topics_per_request,
-            |client, ids, deadline| async move { Ok(groups::committed(&client, ids, deadline).await) },
+            self.options.reads_per_request,
+            |client, ids, deadline| async move { Ok(groups::committed(&self.call(client, deadline), ids).await) },
         )
         .await
     }
@@ -261,7 +298,7 @@ impl KafkaAdmin for Krafka {
         let mut outcomes = self
             .each(api, valid, self.options.partitions_per_request, |client, keys, deadline| async move {
                 let wanted = keys.into_iter().filter_map(|key| wanted.get(&key).map(|spec| (key, *spec))).collect();
-                Ok(offsets::list(&client, &wanted, deadline).await)
+                Ok(offsets::list(&self.call(client, deadline), &wanted).await)
             })
             .await;
         for key in invalid {
@@ -271,14 +308,14 @@ impl KafkaAdmin for Krafka {
         outcomes
     }
 
-    async fn records_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, i64> {
+    async fn records_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, Readable> {
         let api = Api::FetchRecords;
         let (valid, invalid): (Vec<_>, Vec<_>) =
             offsets.keys().cloned().partition(|key| topics::is_sendable(&key.topic));
         let mut outcomes = self
             .each(api, valid, self.options.partitions_per_request, |client, keys, deadline| async move {
                 let wanted = keys.into_iter().filter_map(|key| offsets.get(&key).map(|from| (key, *from))).collect();
-                Ok(probe::records(&client, &wanted, deadline).await)
+                Ok(probe::records(&self.call(client, deadline), &wanted).await)
             })
             .await;
         for key in invalid {
@@ -352,13 +389,5 @@ impl KafkaAdmin for Krafka {
             |client, filters, deadline| async move { acls::delete(&client, filters, deadline).await },
         )
         .await
-    }
-}
-
-/// The code of an error that a broker answered with.
-fn code_of(error: &KrafkaError) -> Option<ErrorCode> {
-    match error {
-        KrafkaError::Broker { code, .. } => Some(ErrorCode::from_wire(code.to_i16())),
-        _ => None,
     }
 }

@@ -1,9 +1,9 @@
 //! Offsets of partitions: the ends of the log, and records found by time.
 //!
-//! By requests of our own, one try each: krafka takes "no such record" and "no leader" for something to wait for, and lets
-//! all partitions of a call wait with the one, while whoever measures lag needs the others now.
+//! By requests of our own: krafka takes "no such record" and "no leader" for something to wait for, and lets all partitions of a call
+//! wait with the one, while whoever measures lag needs the others now.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use futures::future;
 use krafka::{
@@ -12,11 +12,11 @@ use krafka::{
     },
     Result as KrafkaResult,
 };
-use tokio::time::Instant;
 
 use super::{
+    call::Call,
     convert,
-    link::Client,
+    leaders::{self, ask},
     raw::{self, Versions},
 };
 use crate::{ListedOffset, OffsetSpec, TopicPartition};
@@ -25,29 +25,21 @@ use crate::{ListedOffset, OffsetSpec, TopicPartition};
 const LIST_OFFSETS: Versions = Versions { api: ApiKey::ListOffsets, min: 7, max: versions::LIST_OFFSETS_MAX };
 
 type Wanted = BTreeMap<TopicPartition, OffsetSpec>;
-type Answers = HashMap<TopicPartition, KrafkaResult<Option<ListedOffset>>>;
+type Answers = leaders::Answers<Option<ListedOffset>>;
 
-pub(super) async fn list(client: &Client, wanted: &Wanted, deadline: Instant) -> Answers {
-    let partitions = wanted.keys().map(|key| (key.topic.as_str(), key.partition));
-    let (routed, failed) = raw::leaders(&client.kafka, partitions, deadline).await;
-    let mut answers: Answers = failed
-        .into_iter()
-        .map(|((topic, partition), error)| (TopicPartition::new(topic, partition), Err(error)))
-        .collect();
-    let lookups = routed.iter().flat_map(|(connection, led)| {
+pub(super) async fn list(call: &Call, wanted: &Wanted) -> Answers {
+    ask(call, wanted.keys().cloned().collect(), |broker, keys| async move {
         // The isolation level is the request's, not the partition's.
-        let keys = led.iter().map(|(topic, partition)| TopicPartition::new(*topic, *partition));
-        let specs = keys.filter_map(|key| wanted.get(&key).map(|spec| (key, *spec)));
+        let specs = keys.into_iter().filter_map(|key| wanted.get(&key).map(|spec| (key, *spec)));
         let (stable, other): (Wanted, Wanted) = specs.partition(|(_, spec)| *spec == OffsetSpec::LastStable);
-        [stable, other].into_iter().filter(|wanted| !wanted.is_empty()).map(move |wanted| async move {
-            let response = raw::exchange(connection, LIST_OFFSETS, &request(&wanted), deadline).await;
+        let broker = &broker;
+        let lookups = [stable, other].into_iter().filter(|wanted| !wanted.is_empty()).map(|wanted| async move {
+            let response = call.exchange(broker, LIST_OFFSETS, &request(&wanted)).await;
             answers_of(&wanted, response)
-        })
-    });
-    for batch in future::join_all(lookups).await {
-        answers.extend(batch);
-    }
-    answers
+        });
+        future::join_all(lookups).await.into_iter().flatten().collect()
+    })
+    .await
 }
 
 /// ListOffsetsRequest: the special timestamps, and READ_COMMITTED for the last stable offset.

@@ -1,46 +1,45 @@
-//! How many readable records are left of a partition: a read_committed Fetch or a few, of which only the batches' headers are looked at.
+//! What a read_committed consumer would find in a partition: how many records are left, and the first of them with its time. A Fetch or a
+//! few, of which only the batches' headers are looked at, and the records of the first batch where its header does not tell their times.
 //!
-//! Offsets count what no consumer ever sees: the markers that end transactions, and the records of aborted ones (KIP-98).
+//! Offsets count what no consumer ever sees: the markers that end transactions, the records of aborted ones (KIP-98), and those that
+//! compaction removed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future;
 use krafka::{
     __private::protocol::{ApiKey, FetchPartitionRequest, FetchRequest, FetchResponse, FetchTopicRequest},
     Result as KrafkaResult,
 };
-use tokio::time::Instant;
 
 use super::{
+    batch::{Batch, time_of},
+    call::Call,
     convert,
-    link::Client,
+    leaders::{self, ask},
     raw::{self, Versions},
 };
-use crate::TopicPartition;
+use crate::{ListedOffset, Readable, TopicPartition};
 
 /// Up to v12 topics go by name, as everywhere here.
 const FETCH: Versions = Versions { api: ApiKey::Fetch, min: 4, max: 12 };
 
-/// Bytes of one partition; a broker returns at least one batch, however large.
+/// Bytes of one partition. A larger batch is left out, unless its partition is the first of the request.
 const PARTITION_BYTES: i32 = 16 * 1_024;
 /// Bytes of one response; partitions for which there is no room come back empty.
 const RESPONSE_BYTES: i32 = 4 * 1_024 * 1_024;
 /// How often it is asked on. A broker may end an answer before the stable end that the same answer names, and had no room for some.
 const ROUNDS: usize = 4;
 
-/// Length of a batch's header as far as it is read (magic 2, KIP-98).
-const HEADER: usize = 61;
-const CONTROL: u16 = 1 << 5;
-const TRANSACTIONAL: u16 = 1 << 4;
-
 type Wanted = BTreeMap<TopicPartition, i64>;
-type Answers<T> = HashMap<TopicPartition, KrafkaResult<T>>;
+type Answers<T> = leaders::Answers<T>;
 
 /// What one answer said of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Read {
     /// Records that a read_committed consumer gets.
     found: i64,
+    /// The first of them.
+    first: Option<ListedOffset>,
     /// The offset behind what was looked at.
     next: i64,
     /// The offset behind the last stable record.
@@ -61,22 +60,30 @@ impl Read {
     }
 }
 
-pub(super) async fn records(client: &Client, wanted: &Wanted, deadline: Instant) -> Answers<i64> {
-    let mut answers: Answers<i64> = HashMap::new();
+pub(super) async fn records(call: &Call, wanted: &Wanted) -> Answers<Readable> {
+    let mut answers: Answers<Readable> = Answers::new();
     let mut wanted = wanted.clone();
     for round in 0..ROUNDS {
         let mut on = Wanted::new();
-        for (key, read) in ask(client, &wanted, deadline).await {
+        for (key, read) in look(call, &wanted).await {
             let answer = read.map(|read| {
+                let first = read.first;
                 if round + 1 < ROUNDS && read.goes_on(round > 0) {
                     on.insert(key.clone(), read.next);
-                    return read.found;
+                    return Readable { records: read.found, first };
                 }
                 // A large backlog counts by its offsets; where nothing at all was there, nothing is.
-                read.found + if read.bytes > 0 { read.rest() } else { 0 }
+                Readable { records: read.found + if read.bytes > 0 { read.rest() } else { 0 }, first }
             });
-            let before = answers.remove(&key).unwrap_or(Ok(0));
-            answers.insert(key, before.and_then(|before| answer.map(|found| before + found)));
+            let before = answers.remove(&key).unwrap_or(Ok(Readable::default()));
+            let both = before.and_then(|before| {
+                let add = |more: Readable| Readable {
+                    records: before.records + more.records,
+                    first: before.first.or(more.first),
+                };
+                answer.map(add)
+            });
+            answers.insert(key, both);
         }
         if on.is_empty() {
             break;
@@ -86,23 +93,13 @@ pub(super) async fn records(client: &Client, wanted: &Wanted, deadline: Instant)
     answers
 }
 
-async fn ask(client: &Client, wanted: &Wanted, deadline: Instant) -> Answers<Read> {
-    let partitions = wanted.keys().map(|key| (key.topic.as_str(), key.partition));
-    let (routed, failed) = raw::leaders(&client.kafka, partitions, deadline).await;
-    let mut answers: Answers<Read> = failed
-        .into_iter()
-        .map(|((topic, partition), error)| (TopicPartition::new(topic, partition), Err(error)))
-        .collect();
-    let fetches = routed.iter().map(|(connection, led)| async move {
-        let keys = led.iter().map(|(topic, partition)| TopicPartition::new(*topic, *partition));
-        let wanted: Wanted = keys.filter_map(|key| wanted.get(&key).map(|from| (key, *from))).collect();
-        let response = raw::exchange(connection, FETCH, &request(&wanted), deadline).await;
+async fn look(call: &Call, wanted: &Wanted) -> Answers<Read> {
+    ask(call, wanted.keys().cloned().collect(), |broker, keys| async move {
+        let wanted: Wanted = keys.into_iter().filter_map(|key| wanted.get(&key).map(|from| (key, *from))).collect();
+        let response = call.exchange(&broker, FETCH, &request(&wanted)).await;
         answers_of(&wanted, response)
-    });
-    for batch in future::join_all(fetches).await {
-        answers.extend(batch);
-    }
-    answers
+    })
+    .await
 }
 
 fn request(wanted: &Wanted) -> FetchRequest {
@@ -155,11 +152,12 @@ type Aborted = (i64, i64);
 
 /// Records in `bytes`, read from `from`, that a read_committed consumer gets.
 fn records_in(bytes: &[u8], from: i64, stable: i64, aborted: &[Aborted]) -> Read {
-    let mut found = 0;
+    let (mut found, mut first) = (0, None);
     let mut ended: BTreeSet<i64> = BTreeSet::new();
     let mut next = from;
     let mut rest = bytes;
     while let Some(batch) = Batch::read(rest) {
+        let this = rest;
         rest = rest.get(batch.length..).unwrap_or_default();
         if batch.last < from {
             continue;
@@ -172,46 +170,24 @@ fn records_in(bytes: &[u8], from: i64, stable: i64, aborted: &[Aborted]) -> Read
             // What this producer writes from here on belongs to another transaction.
             ended.insert(batch.producer);
         } else if !(batch.transactional && !ended.contains(&batch.producer) && aborted.iter().any(of_aborted)) {
-            found += batch.last - batch.base.max(from) + 1;
+            let records = batch.records_from(from);
+            if first.is_none() && records > 0 {
+                let offset = batch.base.max(from);
+                first = Some(ListedOffset { offset, timestamp: time_of(&batch, this, offset) });
+            }
+            found += records;
         }
         next = batch.last + 1;
     }
-    Read { found, next, stable, bytes: bytes.len() }
-}
-
-/// A batch's header.
-struct Batch {
-    base: i64,
-    last: i64,
-    length: usize,
-    producer: i64,
-    control: bool,
-    transactional: bool,
-}
-
-impl Batch {
-    /// The first batch of `bytes`; none where its header is cut off.
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let header = bytes.get(..HEADER)?;
-        let i64_at = |at: usize| Some(i64::from_be_bytes(header.get(at..at + 8)?.try_into().ok()?));
-        let i32_at = |at: usize| Some(i32::from_be_bytes(header.get(at..at + 4)?.try_into().ok()?));
-        let base = i64_at(0)?;
-        let length = usize::try_from(i32_at(8)?).ok()?.checked_add(12)?;
-        let attributes = u16::from_be_bytes(header.get(21..23)?.try_into().ok()?);
-        Some(Self {
-            base,
-            last: base.checked_add(i64::from(i32_at(23)?))?,
-            length,
-            producer: i64_at(43)?,
-            control: attributes & CONTROL != 0,
-            transactional: attributes & TRANSACTIONAL != 0,
-        })
-    }
+    Read { found, first, next, stable, bytes: bytes.len() }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::batch::{CONTROL, HEADER, TRANSACTIONAL},
+        *,
+    };
 
     /// A batch of `count` records from `base`, without the records.
     fn batch(base: i64, count: i32, producer: i64, attributes: u16) -> Vec<u8> {
@@ -221,7 +197,10 @@ mod tests {
         bytes[16] = 2;
         bytes[21..23].copy_from_slice(&attributes.to_be_bytes());
         bytes[23..27].copy_from_slice(&(count - 1).to_be_bytes());
+        bytes[27..35].copy_from_slice(&1_000_i64.to_be_bytes());
+        bytes[35..43].copy_from_slice(&1_000_i64.to_be_bytes());
         bytes[43..51].copy_from_slice(&producer.to_be_bytes());
+        bytes[57..61].copy_from_slice(&count.to_be_bytes());
         bytes
     }
 
@@ -271,6 +250,33 @@ mod tests {
         assert!(!nothing.goes_on(true), "there is nothing");
         assert!(!records_in(&batch(5, 2, -1, 0), 5, 7, &[]).goes_on(false), "it is at the end");
         assert!(!Read { bytes: PARTITION_BYTES as usize, ..early }.goes_on(false), "a large backlog");
+    }
+
+    #[test]
+    fn what_compaction_removed_is_nothing_to_read() {
+        let mut thinned = batch(5, 10, -1, 0);
+        thinned[57..61].copy_from_slice(&3_i32.to_be_bytes());
+        assert_eq!(counted(&thinned, 5, 15, &[]), 3);
+        assert_eq!(counted(&thinned, 13, 15, &[]), 2, "no more than there are offsets");
+        let gap = [batch(5, 1, -1, 0), batch(90, 1, -1, 0)].concat();
+        assert_eq!(counted(&gap, 5, 91, &[]), 2);
+        let mut emptied = batch(5, 10, -1, 0);
+        emptied[57..61].copy_from_slice(&0_i32.to_be_bytes());
+        assert_eq!(
+            records_in(&emptied, 5, 15, &[]),
+            Read { found: 0, first: None, next: 15, stable: 15, bytes: HEADER }
+        );
+    }
+
+    #[test]
+    fn the_first_record_is_the_first_that_can_be_read() {
+        let first = |bytes: &[u8], from, stable, aborted: &[Aborted]| records_in(bytes, from, stable, aborted).first;
+        let marker = batch(5, 1, 7, CONTROL | TRANSACTIONAL);
+        assert_eq!(first(&marker, 5, 6, &[]), None);
+        let behind = [marker, batch(6, 2, 7, TRANSACTIONAL)].concat();
+        assert_eq!(first(&behind, 5, 8, &[]), Some(ListedOffset { offset: 6, timestamp: Some(1_000) }));
+        assert_eq!(first(&behind, 7, 8, &[]), Some(ListedOffset { offset: 7, timestamp: Some(1_000) }));
+        assert_eq!(first(&batch(5, 2, 7, TRANSACTIONAL), 5, 7, &[(7, 5)]), None, "aborted");
     }
 
     #[test]

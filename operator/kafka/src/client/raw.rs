@@ -101,7 +101,7 @@ pub(super) async fn leaders<'a>(
 }
 
 /// Who leads a partition, by the metadata at hand.
-fn leader(kafka: &Kafka, (topic, partition): Named<'_>) -> KrafkaResult<i32> {
+pub(super) fn leader(kafka: &Kafka, (topic, partition): Named<'_>) -> KrafkaResult<i32> {
     let metadata = kafka_metadata(kafka);
     match metadata.topic_arc(topic) {
         None => {

@@ -25,7 +25,8 @@ pub use self::faults::{Call, Fault};
 use self::{faults::Verdict, state::State};
 use crate::{
     Acl, AclFilter, Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, Credential, ErrorCode, Group,
-    GroupState, KafkaAdmin, ListedOffset, NewTopic, OffsetSpec, PerItem, Topic, TopicConfig, TopicPartition, WriteMode,
+    GroupKind, GroupState, KafkaAdmin, ListedOffset, NewTopic, OffsetSpec, PerItem, Readable, Topic, TopicConfig,
+    TopicPartition, WriteMode,
 };
 
 /// Kafka's no: the protocol's error and the broker's message.
@@ -154,7 +155,8 @@ impl KafkaAdmin for Twin {
             let group = state.groups.get(id).filter(|group| group.exists());
             let group = group.ok_or_else(|| (ErrorCode::GROUP_ID_NOT_FOUND, format!("Group {id} not found.")))?;
             let state = if group.members.is_empty() { GroupState::Empty } else { GroupState::Stable };
-            Ok(Group { id: id.clone(), kind: group.kind.clone(), state, members: group.members.clone() })
+            let epoch = (group.kind == GroupKind::Consumer).then_some(group.epoch);
+            Ok(Group { id: id.clone(), kind: group.kind.clone(), state, members: group.members.clone(), epoch })
         })
     }
 
@@ -170,14 +172,14 @@ impl KafkaAdmin for Twin {
     ) -> PerItem<TopicPartition, Option<ListedOffset>> {
         self.each(Api::ListOffsets, WriteMode::ValidateOnly, wanted.keys().cloned(), |state, key| {
             let spec = wanted.get(key).copied().unwrap_or(OffsetSpec::Latest);
-            state.partition(key).map(|partition| partition.log.offset(spec))
+            state.led(key).map(|partition| partition.log.offset(spec))
         })
     }
 
-    async fn records_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, i64> {
+    async fn records_from(&self, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, Readable> {
         self.each(Api::FetchRecords, WriteMode::ValidateOnly, offsets.keys().cloned(), |state, key| {
             let from = offsets.get(key).copied().unwrap_or_default();
-            state.partition(key)?.log.records_from(from)
+            state.led(key)?.log.records_from(from)
         })
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Refusal, configs, faults::Faults};
 use crate::{
     Acl, Broker, Cluster, CommittedOffset, ConfigChange, ErrorCode, GroupKind, ListedOffset, Member, NewTopic,
-    OffsetSpec, Partition, Topic, TopicPartition, WriteMode,
+    OffsetSpec, Partition, Readable, Topic, TopicPartition, WriteMode,
 };
 
 pub(super) struct State {
@@ -45,19 +45,21 @@ pub(super) struct Log {
     pub(super) times: Vec<i64>,
     /// First offset of the open transaction.
     pub(super) open_from: Option<i64>,
-    /// Offsets of the markers that ended transactions.
-    pub(super) markers: BTreeSet<i64>,
+    /// Offsets at which there is no record: the markers that ended transactions, and what compaction removed.
+    pub(super) gone: BTreeSet<i64>,
 }
 
 pub(super) struct StoredGroup {
     pub(super) kind: GroupKind,
     pub(super) members: Vec<Member>,
     pub(super) committed: BTreeMap<TopicPartition, CommittedOffset>,
+    /// Goes up with every change of the members (KIP-848).
+    pub(super) epoch: i32,
 }
 
 impl StoredGroup {
     pub(super) fn new(kind: GroupKind) -> Self {
-        Self { kind, members: Vec::new(), committed: BTreeMap::new() }
+        Self { kind, members: Vec::new(), committed: BTreeMap::new(), epoch: 0 }
     }
 
     pub(super) fn exists(&self) -> bool {
@@ -88,8 +90,8 @@ impl Log {
 }
 
 impl Log {
-    /// Records that a read_committed consumer gets at or behind `from`.
-    pub(super) fn records_from(&self, from: i64) -> Result<i64, Refusal> {
+    /// What a read_committed consumer finds at or behind `from`.
+    pub(super) fn records_from(&self, from: i64) -> Result<Readable, Refusal> {
         if !(self.start..=self.end()).contains(&from) {
             return refuse(
                 ErrorCode::OFFSET_OUT_OF_RANGE,
@@ -97,8 +99,10 @@ impl Log {
             );
         }
         let stable = self.open_from.unwrap_or(self.end());
-        let records = (from..stable).filter(|offset| !self.markers.contains(offset)).count();
-        Ok(i64::try_from(records).unwrap_or(i64::MAX))
+        let time = |offset: i64| usize::try_from(offset - self.start).ok().and_then(|at| self.times.get(at)).copied();
+        let mut readable = (from..stable).filter(|offset| !self.gone.contains(offset)).peekable();
+        let first = readable.peek().map(|offset| ListedOffset { offset: *offset, timestamp: time(*offset) });
+        Ok(Readable { records: i64::try_from(readable.count()).unwrap_or(i64::MAX), first })
     }
 }
 
@@ -164,6 +168,15 @@ impl State {
             Some(partition) => Ok(partition),
             None => unknown_topic(),
         }
+    }
+
+    /// The partition as its leader knows it.
+    pub(super) fn led(&mut self, key: &TopicPartition) -> Result<&mut StoredPartition, Refusal> {
+        let partition = self.partition(key)?;
+        if partition.description.leader.is_none() {
+            return refuse(ErrorCode::LEADER_NOT_AVAILABLE, "the partition has no leader at the moment");
+        }
+        Ok(partition)
     }
 
     pub(super) fn create(&mut self, topic: &NewTopic, mode: WriteMode) -> Result<Option<Uuid>, Refusal> {

@@ -59,7 +59,7 @@ impl Twin {
         let log = &mut partition.log;
         if log.open_from.take().is_some() {
             let marked_at = log.times.last().copied().unwrap_or_default();
-            log.markers.insert(log.end());
+            log.gone.insert(log.end());
             log.times.push(marked_at);
         }
         Ok(())
@@ -74,6 +74,14 @@ impl Twin {
         let removed = usize::try_from(offset - log.start).unwrap_or_default();
         log.times.drain(..removed);
         log.start = offset;
+        Ok(())
+    }
+
+    /// Compaction removes records; their offsets stay.
+    pub fn compact(&self, topic: &str, partition: i32, offsets: &[i64]) -> Result<(), ErrorCode> {
+        let mut state = self.state();
+        let partition = state.partition(&TopicPartition::new(topic, partition)).map_err(|(code, _)| code)?;
+        partition.log.gone.extend(offsets);
         Ok(())
     }
 
@@ -102,6 +110,7 @@ impl Twin {
             group.kind = kind;
             group.members.retain(|other| other.id != member.id);
             group.members.push(member);
+            group.epoch += 1;
         });
     }
 
@@ -109,6 +118,7 @@ impl Twin {
     pub fn leave(&self, group: &str, member: &str) {
         if let Some(group) = self.state().groups.get_mut(group) {
             group.members.retain(|other| other.id != member);
+            group.epoch += 1;
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_kafka::{AdminError, ErrorCode, Group, GroupKind, GroupState, NewTopic, TopicPartition};
 
-use super::world::{World, code, created, eventually};
+use super::world::{GROUPS, World, code, created, eventually};
 
 async fn described(world: &dyn World, id: &str) -> Result<Group, AdminError> {
     world.admin().describe_groups(&[id.to_owned()]).await.remove(id).expect("an outcome")
@@ -86,6 +86,43 @@ async fn members_show_what_they_own(world: &dyn World, kind: GroupKind) {
         }
     })
     .await;
+}
+
+pub async fn many_groups_are_asked_at_once_and_each_hears_its_own(world: &dyn World) {
+    let name = world.name("good");
+    created(world, NewTopic::new(&name, 2, 3)).await;
+    let partition = |index| TopicPartition::new(&name, index);
+    let groups: Vec<String> = (0..GROUPS).map(|number| world.name(&format!("group-{number}"))).collect();
+    for (offset, group) in (1..).zip(&groups) {
+        world.commit(group, &partition(0), offset).await;
+        world.commit(group, &partition(1), 10 * offset).await;
+    }
+    world.join(&world.name("group"), GroupKind::Consumer, &name, 2).await;
+    let nobody = world.name("nobody");
+
+    let all: Vec<String> = groups.iter().cloned().chain([nobody.clone(), world.name("group")]).collect();
+    eventually("every group's own commits and state", || async {
+        let (mut commits, described) =
+            (world.admin().committed_offsets(&all).await, world.admin().describe_groups(&all).await);
+        for (offset, group) in (1..).zip(&groups) {
+            let seen = commits.remove(group).expect("an outcome").map_err(|error| error.to_string())?;
+            let seen: Vec<_> = seen.into_iter().map(|(key, commit)| (key.partition, commit.offset)).collect();
+            let described = described[group].as_ref().map_err(ToString::to_string)?;
+            if seen != [(0, offset), (1, 10 * offset)] || described.id != *group || !described.members.is_empty() {
+                return Err(format!("{group}: {seen:?}, {described:?}"));
+            }
+        }
+        let with_member = described[&world.name("group")].as_ref().map_err(ToString::to_string)?;
+        let nothing = commits.remove(&nobody).expect("an outcome").map_err(|error| error.to_string())?;
+        let unknown = described[&nobody].as_ref().is_err_and(AdminError::is_unknown_group);
+        if with_member.members.len() == 1 && with_member.epoch.is_some() && nothing.is_empty() && unknown {
+            Ok(())
+        } else {
+            Err(format!("{with_member:?}, {nothing:?}, {:?}", described[&nobody]))
+        }
+    })
+    .await;
+    world.leave(&world.name("group")).await;
 }
 
 pub async fn commits_for_a_deleted_topic_disappear(world: &dyn World) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_kafka::{ErrorCode, ListedOffset, NewTopic, OffsetSpec, TopicPartition};
 
-use super::world::{World, code, created, eventually};
+use super::world::{World, code, created, eventually, gone};
 
 const ALL: [OffsetSpec; 5] = [
     OffsetSpec::Earliest,
@@ -92,7 +92,7 @@ async fn records<const N: usize>(world: &dyn World, key: &TopicPartition, from: 
     let mut found = [0; N];
     for (found, from) in found.iter_mut().zip(from) {
         let outcome = world.admin().records_from(&BTreeMap::from([(key.clone(), from)])).await;
-        *found = outcome[key].clone().unwrap_or_else(|error| panic!("from {from}: {error}"));
+        *found = outcome[key].clone().unwrap_or_else(|error| panic!("from {from}: {error}")).records;
     }
     found
 }
@@ -122,6 +122,59 @@ pub async fn markers_of_transactions_are_nothing_to_read(world: &dyn World) {
     assert_eq!(records(world, &key, [3, 5]).await, [1, 0]);
     let beyond = world.admin().records_from(&BTreeMap::from([(key.clone(), 99)])).await;
     assert_eq!(code(&beyond[&key]), ErrorCode::OFFSET_OUT_OF_RANGE);
+}
+
+pub async fn the_first_record_that_can_be_read_is_told_with_its_time(world: &dyn World) {
+    let name = world.name("good");
+    created(world, NewTopic::new(&name, 2, 3)).await;
+    let (key, other) = (TopicPartition::new(&name, 0), TopicPartition::new(&name, 1));
+    let noon = 1_767_268_800_000;
+    world.produce(&key, &[noon, noon + 60_000]).await;
+    world.produce(&other, &[noon + 1]).await;
+    world.open_transaction(&key, &[noon + 120_000]).await;
+    world.commit_transaction(&key).await;
+    world.produce(&key, &[noon + 180_000]).await;
+
+    let first = |at: i64, time: i64| Some(ListedOffset { offset: at, timestamp: Some(time) });
+    for (from, expected, why) in [
+        (0, first(0, noon), "the first"),
+        (1, first(1, noon + 60_000), "the second"),
+        (2, first(2, noon + 120_000), "one of a transaction"),
+        (3, first(4, noon + 180_000), "the marker is at 3"),
+        (5, None, "the end"),
+    ] {
+        eventually(why, || async {
+            let wanted = BTreeMap::from([(key.clone(), from), (other.clone(), 0)]);
+            let outcomes = world.admin().records_from(&wanted).await;
+            let [seen, beside] = [&key, &other].map(|key| outcomes[key].as_ref().map(|found| found.first));
+            if seen == Ok(expected) && beside == Ok(first(0, noon + 1)) {
+                Ok(())
+            } else {
+                Err(format!("{seen:?} {beside:?}"))
+            }
+        })
+        .await;
+    }
+}
+
+pub async fn a_topic_made_anew_is_found_where_it_is_now(world: &dyn World) {
+    let name = world.name("good");
+    let topic = created(world, NewTopic::new(&name, 1, 3)).await;
+    let key = TopicPartition::new(&name, 0);
+    world.produce(&key, &[1, 2, 3]).await;
+    assert_eq!(offset(world, &key, OffsetSpec::Latest).await, Some(3));
+
+    assert_eq!(world.admin().delete_topics(&[topic.id]).await[&topic.id], Ok(()));
+    gone(world, &name).await;
+    created(world, NewTopic::new(&name, 1, 1)).await;
+
+    eventually("the new end", || async {
+        match world.admin().list_offsets(&BTreeMap::from([(key.clone(), OffsetSpec::Latest)])).await.remove(&key) {
+            Some(Ok(Some(ListedOffset { offset: 0, .. }))) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
 }
 
 pub async fn a_partition_that_does_not_exist_is_unknown_to_every_kind_of_lookup(world: &dyn World) {

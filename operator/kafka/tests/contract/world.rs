@@ -96,6 +96,9 @@ async fn remove(world: &impl World) {
     }
 }
 
+/// How many numbered groups a story may make.
+pub const GROUPS: usize = 12;
+
 /// How many numbered topics a story may make.
 pub const NUMBERED: usize = 120;
 
@@ -125,7 +128,7 @@ pub async fn created(world: &dyn World, topic: NewTopic) -> Topic {
     topic
 }
 
-async fn described_in_full(world: &dyn World, name: &str) -> Result<Topic, String> {
+pub async fn described_in_full(world: &dyn World, name: &str) -> Result<Topic, String> {
     let topic =
         world.admin().describe_topics(&[name.to_owned()]).await.remove(name).expect("every name has an outcome");
     let topic = topic.map_err(|error| error.to_string())?;

@@ -7,6 +7,7 @@ mod broker_loss;
 mod containers;
 mod faults;
 mod helm;
+mod lag;
 mod operator_loss;
 mod pipelines;
 mod projector_loss;

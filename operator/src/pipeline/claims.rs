@@ -122,7 +122,7 @@ mod tests {
             (&middle, vec![&going, &young], None),
             (&old, vec![], None),
         ] {
-            let held = held(me, others.into_iter());
+            let held = held(me, others);
             assert_eq!(held.get("ledger").map(String::as_str), holder);
             assert_eq!(held.get("ledger.retry").map(String::as_str), holder);
         }

@@ -6,12 +6,14 @@
 mod broker_loss;
 mod containers;
 mod faults;
+mod growth;
 mod helm;
 mod lag;
 mod operator_loss;
 mod pipelines;
 mod projector_loss;
 mod retries;
+mod scaling;
 mod topics;
 mod topics_refused;
 mod wallet_path;

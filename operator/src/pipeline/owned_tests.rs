@@ -200,3 +200,12 @@ proptest! {
         prop_assert_eq!(made, topics(&pipeline, &fewer));
     }
 }
+
+#[test]
+fn a_retry_topic_grows_before_its_source_does() {
+    let pipeline = pipeline(json!([projector("ledger", json!(["events"]))]));
+    let growing = Source { growing_to: Some(12), ..source(10, 3, 2, 1_000) };
+    let made = topics(&pipeline, &world(&[("events", growing)]));
+    assert_eq!(named(&made, "ledger.events.retry")["partitions"], 12);
+    assert_eq!(named(&made, "dlq")["partitions"], 5);
+}

@@ -93,7 +93,7 @@ pub fn next(topic: &str, to: i32, recorded: Option<&TopicGrowth>, around: &Surro
         // One that was started since.
         (_, Some(_)) => enter(GrowthStep::StoppingProducers),
         (GrowthStep::StoppingProducers, None) => enter(GrowthStep::Draining),
-        (GrowthStep::Draining, None) => match around.readers.iter().find(|reader| reader.waiting != Some(0)) {
+        (GrowthStep::Draining, None) => match around.readers.iter().find(|reader| reader.ordered && reader.waiting != Some(0)) {
             Some(reader) => wait(undrained(topic, to, reader)),
             None => enter(GrowthStep::GrowingRetryTopics),
         },

@@ -68,6 +68,14 @@ fn each_step_waits_for_what_the_next_one_needs() {
 }
 
 #[test]
+fn who_reads_in_any_order_is_not_waited_for() {
+    let mut around = around(Some(0), Some(0), Some(3));
+    around.readers.push(reader(false, None));
+    let found = told(&next("events", 6, Some(&growth(6, GrowthStep::Draining)), &around));
+    assert!(found.starts_with("enter GrowingRetryTopics"), "{found}");
+}
+
+#[test]
 fn another_number_begins_anew() {
     let recorded = growth(6, GrowthStep::Growing);
     let found = told(&next("events", 8, Some(&recorded), &around(Some(0), Some(0), Some(6))));

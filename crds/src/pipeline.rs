@@ -12,11 +12,13 @@ use std::collections::BTreeMap;
 use tidegate_settings::{Consumes, DeadLetter, Http, Retry, RetryMode, Run};
 
 pub use self::{
+    lag::{Alert, AlertName, Lag},
     scaling::{Scaling, ScalingStatus},
     trend::LagTrend,
 };
 use crate::DEFAULT_CONNECTION;
 
+pub mod lag;
 mod scaling;
 mod trend;
 
@@ -135,6 +137,8 @@ pub struct SecretRef {
         .message("a projector reads a topic as a group; set consumes.topics and consumes.group"),
     validation = Rule::new("has(self.consumes) || (!has(self.retry) && !has(self.deadLetter))")
         .message("retry and deadLetter are about records that are read; set consumes, or take them out"),
+    validation = Rule::new("has(self.consumes) || !has(self.lag)")
+        .message("lag is about records that are read; set consumes, or take lag out"),
     validation = Rule::new("!has(self.retry) || has(self.deadLetter)")
         .message("after the last try a record needs somewhere to go, or its partition would stop there; set deadLetter.topic"),
     validation = Rule::new(
@@ -210,6 +214,9 @@ pub struct Processor {
     /// is a KafkaTopic of that name: that one is used as it is. Absent: a partition stops at such a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetter>,
+    /// How far behind it may be, and who is told when it is further. Absent: the defaults of the fields below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<Lag>,
     /// Makes a Service for its HTTP port. Our services serve health and metrics on it too, on 8080 without this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
@@ -389,6 +396,11 @@ impl KafkaAccess {
 }
 
 impl Processor {
+    /// How far behind it may be, the defaults applied.
+    pub fn lag(&self) -> Lag {
+        self.lag.clone().unwrap_or_default()
+    }
+
     /// Topics that the processor names, read or written.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         let consumed = self.consumes.iter().flat_map(|consumes| &consumes.topics);

@@ -33,11 +33,19 @@ stage_charts() {
   check "deploy/pipelines and the chart's snapshots are what the chart makes" hack/render --check
   check "chart tidegate-pipelines, every set of values" conforms hack/checks/pipelines/rendered
 
+  # shellcheck source=hack/checks/rules.sh
+  . hack/checks/rules.sh
+  if check "promtool is there" need_promtool; then
+    need_promtool
+    check "chart tidegate beside the Prometheus operator" rules_of_the_chart
+  fi
+
   refusal "a replica count below one" replicas --set replicas=0
   refusal "a value that no key is called" replica --set replica=3
   refusal "no Kafka connection" connections --set-json 'connections=null'
   refusal "a connection without its Secret" secretName --set-json 'connections.other={}'
   refusal "a duration without a unit" driftInterval --set-string driftInterval=60
+  refusal "an address of runbooks without a place for the name" runbookUrl --set monitoring.runbookUrl=https://runbooks.example
   refusal "a pull policy that Kubernetes does not know" pullPolicy --set image.pullPolicy=Sometimes
 
   pipelines_refusal "a field that no processor has" replcas --set pipelines.wallet.processors.commands.replcas=2
@@ -73,6 +81,18 @@ render_chart() {
   shift
   file=$rendered/chart-$chart-$#.yaml
   helm template tidegate "charts/$chart" --kube-version "$kubernetes_version" --namespace tidegate-system "$@" >"$file" && conforms "$file"
+}
+
+# Where the API serves the kinds of the Prometheus operator, whose schemas are not here: the rules are what promtool takes, with the
+# release's severities and address of runbooks in them, and the operator is scraped with its own labels.
+rules_of_the_chart() {
+  local served=monitoring.coreos.com/v1 file=$rendered/prometheus-rule.yaml
+  helm template tidegate charts/tidegate --kube-version "$kubernetes_version" --api-versions $served/PrometheusRule --api-versions $served/PodMonitor \
+    --set monitoring.dashboards=false,monitoring.severity=critical --set 'monitoring.runbookUrl=https://runbooks.example/{alert}.md' \
+    --show-only templates/monitoring.yaml >"$file" || return 1
+  grep -q 'honorLabels: true' "$file" && grep -q 'runbooks.example/OfflinePartitions.md' "$file" && ! grep -q 'severity: page' "$file" || return 1
+  awk '/^kind:/ { rules = ($2 == "PrometheusRule") } /^---/ { spec = 0 } spec && rules { print substr($0, 3) } /^spec:/ { spec = 1 }' "$file" >"$file.rules"
+  promtool check rules "$file.rules"
 }
 
 render_folder() {

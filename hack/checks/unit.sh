@@ -20,6 +20,13 @@ stage_unit() {
 
   check "shellcheck" shell_scripts
   check "links in the documentation" links_lead_somewhere
+  # shellcheck source=hack/checks/rules.sh
+  . hack/checks/rules.sh
+  if check "promtool is there" need_promtool; then
+    need_promtool
+    check "alerting rules" rules_hold
+    check "dashboards" dashboards_hold
+  fi
   if check "cargo-deny is there" need_cargo_deny; then
     need_cargo_deny
     # shellcheck disable=SC2086 # a list of words

@@ -35,6 +35,9 @@ pub struct Config {
     /// What is measured.
     #[serde(default)]
     pub metrics: MetricsConfig,
+    /// Alerting rules.
+    #[serde(default)]
+    pub alerts: AlertsConfig,
 }
 
 /// A Kafka cluster.
@@ -71,6 +74,50 @@ pub struct MetricsConfig {
     /// Lag also under the names of kafka_exporter.
     #[serde(default)]
     pub kafka_exporter_names: bool,
+}
+
+/// Alerting rules that are made for each pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AlertsConfig {
+    /// As what they are made.
+    pub rules: RulesAs,
+    /// Whether a PodMonitor is made for each pipeline where that kind is served.
+    pub pod_monitors: bool,
+    /// Labels of these objects, by which a Prometheus may select them.
+    pub labels: BTreeMap<String, String>,
+    /// Where the pages about alerts are; `{alert}` stands for the name.
+    pub runbook_url: String,
+    /// Label `severity` of what needs somebody now, unless a processor says another.
+    pub severity: String,
+    /// And of what can wait until the morning.
+    pub minor_severity: String,
+}
+
+impl Default for AlertsConfig {
+    fn default() -> Self {
+        Self {
+            rules: RulesAs::Auto,
+            pod_monitors: true,
+            labels: BTreeMap::new(),
+            runbook_url: "https://tidegate.dev/runbooks/{alert}".to_owned(),
+            severity: "page".to_owned(),
+            minor_severity: "ticket".to_owned(),
+        }
+    }
+}
+
+/// As what rules are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum RulesAs {
+    /// As PrometheusRules where that kind is served, as ConfigMaps elsewhere.
+    Auto,
+    /// As PrometheusRules; not at all while that kind is not served.
+    PrometheusRule,
+    /// As ConfigMaps whose values are rule files.
+    ConfigMap,
+    /// Not at all.
+    None,
 }
 
 /// Why the file cannot be used.
@@ -149,6 +196,15 @@ http: {port: 8080}
         assert!(!config.metrics.kafka_exporter_names);
         assert!(load(&format!("{TEXT}metrics: {{kafkaExporterNames: true}}")).unwrap().metrics.kafka_exporter_names);
         assert_eq!(config.images["wallet"].image, "tidegate/wallet:1");
+        assert_eq!(config.alerts, AlertsConfig::default());
+    }
+
+    #[test]
+    fn alerts_are_made_as_the_chart_says() {
+        let text = TEXT.to_owned() + "alerts: {rules: ConfigMap, runbookUrl: 'https://runbooks.example/{alert}.md'}\n";
+        let alerts = load(&text).unwrap().alerts;
+        assert_eq!((alerts.rules, alerts.severity.as_str()), (RulesAs::ConfigMap, "page"));
+        assert!(load(&text.replace("ConfigMap", "Configmap")).is_err());
     }
 
     #[test]

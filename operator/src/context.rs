@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    alerts::kinds::Served,
     busy::Busy,
     config::Config,
     events::Events,
@@ -68,6 +69,8 @@ pub struct Context {
     pub pipelines: Store<EventPipeline>,
     /// What was made for pipelines.
     pub children: Children,
+    /// Which kinds of the Prometheus operator there are.
+    pub served: Served,
     /// Lag and members of consumer groups.
     pub readings: Readings,
     /// Numbers of pods that were decided on by lag.

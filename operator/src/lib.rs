@@ -2,6 +2,7 @@
 //!
 //! The binary in `main.rs` wires this together; it is a library so that its parts can be tested.
 
+pub mod alerts;
 pub mod backoff;
 pub mod batch;
 pub mod busy;

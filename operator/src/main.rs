@@ -1,10 +1,15 @@
 //! The operator's process: configuration, lease, shutdown.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tidegate_operator::{
+    alerts::{collect, kinds::Served, render},
     config::{self, Config},
     events::Events,
     http::{self, Readiness},
@@ -28,15 +33,40 @@ struct Arguments {
     /// The operator's configuration file.
     #[arg(long, default_value = config::DEFAULT_PATH)]
     config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Without one of these it operates.
+#[derive(Subcommand)]
+enum Command {
+    /// Prints the alerting rules of the EventPipelines in a file as a rule file of Prometheus; needs no cluster.
+    Rules(render::Arguments),
+    /// Beside a Prometheus that the Prometheus operator does not look after: keeps the rule files of all labelled ConfigMaps in a folder,
+    /// and has Prometheus read them again.
+    CollectRules(collect::Arguments),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(Command::Rules(arguments)) = &arguments.command {
+        print!("{}", render::rules(arguments)?);
+        return Ok(());
+    }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    match arguments.command {
+        Some(Command::CollectRules(arguments)) => {
+            let client = kube::Client::try_default().await.context("finding the Kubernetes API server")?;
+            collect::run(client, &arguments, stop_on_signal()?).await.context("collecting rules")
+        }
+        _ => operate(&arguments.config).await,
+    }
+}
 
-    let config = Arc::new(Config::load(&arguments.config)?);
+async fn operate(config: &Path) -> anyhow::Result<()> {
+    let config = Arc::new(Config::load(config)?);
     let metrics = Metrics::new(&config.metrics);
     // Read once before anything is served: a wrong mount should not look like a follower.
     term::bindings(&config)?;
@@ -59,7 +89,9 @@ async fn main() -> anyhow::Result<()> {
         let bindings = term::bindings(&config)?;
         let connections = term::connections(&bindings, &config.installation_id, &metrics);
         let events = Events::new(client.clone(), me.clone());
-        let term = term::lead(client.clone(), config.clone(), connections, events, metrics.clone(), stop.clone());
+        let served = Served::discover(&client).await.context("asking the API server for its kinds")?;
+        let term =
+            term::lead(client.clone(), config.clone(), connections, events, metrics.clone(), served, stop.clone());
         let late = async {
             stop.cancelled().await;
             tokio::time::sleep(FINISH).await;
@@ -68,9 +100,11 @@ async fn main() -> anyhow::Result<()> {
             () = term => {}
             () = elector.hold() => tracing::warn!("the lease is lost, and every write with it"),
             () = term::changed(&config, &bindings) => tracing::info!("a connection has changed; beginning anew with it"),
+            () = served.changed(&client) => tracing::info!("kinds of the Prometheus operator came or went; beginning anew with them"),
             () = late => tracing::warn!("some reconciliations were cut short"),
         }
         metrics.leads(false);
+        metrics.forget();
     }
     elector.release().await;
     tracing::info!("stopped");

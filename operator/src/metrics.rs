@@ -18,7 +18,7 @@ use prometheus_client::{
 };
 use tidegate_kafka::RequestMetrics;
 
-use crate::{config::MetricsConfig, lag::Series};
+use crate::{alerts::metrics::ResourceMetrics, config::MetricsConfig, lag::Series};
 
 /// Kind of the resource that a figure is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +92,8 @@ pub struct Metrics {
     saturated: Whole<ProcessorLabels>,
     /// Requests made of Kafka.
     pub kafka: RequestMetrics,
+    /// Readiness, objectives and health of resources.
+    pub resources: ResourceMetrics,
 }
 
 impl Default for Metrics {
@@ -115,6 +117,7 @@ impl Metrics {
             replicas: Whole::default(),
             saturated: Whole::default(),
             kafka: RequestMetrics::default(),
+            resources: ResourceMetrics::default(),
         };
         registry.register(
             "tidegate_reconciles",
@@ -141,6 +144,7 @@ impl Metrics {
             metrics.saturated.family.clone(),
         );
         metrics.kafka.register(&mut registry);
+        metrics.resources.register(&mut registry);
         Self { registry: Arc::new(registry), ..metrics }
     }
 
@@ -173,6 +177,14 @@ impl Metrics {
     /// Says whether this process leads.
     pub fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
+    }
+
+    /// Forgets what is known of resources: from now on another process looks, and what this one saw last must not be taken for what is.
+    /// Lag is shown from readings that go by themselves.
+    pub fn forget(&self) {
+        self.resources.forget();
+        self.replicas(BTreeMap::new());
+        self.saturated(BTreeMap::new());
     }
 
     /// Sets the pods of all processors.
@@ -215,6 +227,7 @@ impl<L: Clone + Eq + Hash + Ord> Whole<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alerts::metrics::TopicLabels;
 
     #[test]
     fn pods_that_are_not_said_any_more_are_no_series() {
@@ -232,6 +245,19 @@ mod tests {
         metrics.replicas(BTreeMap::new());
         metrics.saturated(BTreeMap::new());
         assert!(!metrics.text().unwrap().contains(r#"processor="q""#));
+    }
+
+    #[test]
+    fn who_does_not_lead_any_more_shows_nothing_of_resources() {
+        let metrics = Metrics::default();
+        let labels = ProcessorLabels { namespace: "n".into(), pipeline: "p".into(), processor: "q".into() };
+        metrics.saturated([(labels, 1)].into());
+        let topic = TopicLabels { namespace: "n".into(), name: "t".into() };
+        metrics.resources.topic_ready(&topic, true);
+        assert!(metrics.text().unwrap().contains(r#"tidegate_topic_ready{namespace="n",name="t"} 1"#));
+        metrics.forget();
+        let text = metrics.text().unwrap();
+        assert!(!text.contains(r#"namespace="n""#), "{text}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tidegate_crds::{
 };
 
 use crate::{
+    alerts::metrics::TopicLabels,
     conditions::is_true,
     context::Context,
     pipeline::{self, children},
@@ -18,6 +19,7 @@ pub fn of_topic(context: &Context, topic: &KafkaTopic) {
     let gone = context.topics.get(&ObjectRef::from_obj(topic)).is_none();
     if gone {
         context.topic_memories.forget(topic.metadata.uid.as_deref().unwrap_or_default());
+        context.metrics.resources.topic_gone(&TopicLabels::of(&topic.metadata));
     }
     if gone || topic.metadata.deletion_timestamp.is_some() {
         // Whoever claims it too may take over.
@@ -37,7 +39,8 @@ pub fn of_topic(context: &Context, topic: &KafkaTopic) {
 pub fn of_pipeline(context: &Context, pipeline: &EventPipeline) {
     let uid = &pipeline.metadata.uid;
     if context.pipelines.get(&ObjectRef::from_obj(pipeline)).is_none() {
-        context.pipeline_memories.forget(uid.as_deref().unwrap_or_default());
+        let memory = context.pipeline_memories.forget(uid.as_deref().unwrap_or_default()).unwrap_or_default();
+        context.metrics.resources.pipeline_gone(pipeline, &memory.objectives);
     }
     // A group, a name or a topic may be free now.
     let stalled = |reason: &'static [&'static str]| {

@@ -28,6 +28,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    alerts::kinds::Served,
     busy::Busy,
     config::{Config, ConnectionConfig},
     context::{Context, Filling},
@@ -100,6 +101,7 @@ pub async fn lead(
     connections: BTreeMap<String, Gateway>,
     events: Events,
     metrics: Metrics,
+    served: Served,
     stop: CancellationToken,
 ) {
     let (topics, topics_writer) = reflector::store();
@@ -108,7 +110,7 @@ pub async fn lead(
     let (pipeline_triggers, pipeline_requests) = mpsc::unbounded_channel();
     let mut filling = Filling::default();
     let (topics_filled, pipelines_filled) = (filling.store(), filling.store());
-    let (children, child_watches) = children(&client, topics.clone(), &mut filling);
+    let (children, child_watches) = children(&client, topics.clone(), served, &mut filling);
     let context = Arc::new(Context {
         client: client.clone(),
         config,
@@ -118,6 +120,7 @@ pub async fn lead(
         topics: topics.clone(),
         pipelines: pipelines.clone(),
         children,
+        served,
         readings: Readings::default(),
         scalers: Scalers::default(),
         topic_memories: TopicMemories::default(),
@@ -164,7 +167,12 @@ pub async fn lead(
 type Watch = Box<dyn FnOnce(Arc<Context>) -> BoxFuture<'static, ()> + Send>;
 
 /// Stores of what is made for pipelines, and the watches that fill them.
-fn children(client: &Client, topics: Store<KafkaTopic>, filling: &mut Filling) -> (Children, Vec<Watch>) {
+fn children(
+    client: &Client,
+    topics: Store<KafkaTopic>,
+    served: Served,
+    filling: &mut Filling,
+) -> (Children, Vec<Watch>) {
     let managed = || watcher::Config::default().labels(MANAGED);
     let (deployments, writer) = reflector::store();
     let events = watched(watcher(Api::all(client.clone()), managed()), writer, filling.store(), false);
@@ -179,10 +187,38 @@ fn children(client: &Client, topics: Store<KafkaTopic>, filling: &mut Filling) -
     watches.push(watch);
     let (budgets, watch) = metadata_child(client, filling);
     watches.push(watch);
+    let prometheus_rules = served_child(served.prometheus_rules, client, filling, &mut watches);
+    let pod_monitors = served_child(served.pod_monitors, client, filling, &mut watches);
     let (secrets, writer) = reflector::store::<PartialObjectMeta<Secret>>();
     let events = watched(watcher(Api::all(client.clone()), watcher::Config::default()), writer, filling.store(), true);
     watches.push(telling(events, neighbours::of_secret));
-    (Children { deployments, service_accounts, config_maps, services, budgets, topics, secrets }, watches)
+    let children = Children {
+        deployments,
+        service_accounts,
+        config_maps,
+        services,
+        budgets,
+        prometheus_rules,
+        pod_monitors,
+        topics,
+        secrets,
+    };
+    (children, watches)
+}
+
+/// Of a kind that the cluster may not serve: nothing is there then, and nothing is watched.
+fn served_child<K: Child + DeserializeOwned>(
+    served: bool,
+    client: &Client,
+    filling: &mut Filling,
+    watches: &mut Vec<Watch>,
+) -> Store<PartialObjectMeta<K>> {
+    if !served {
+        return reflector::store().0;
+    }
+    let (store, watch) = metadata_child(client, filling);
+    watches.push(watch);
+    store
 }
 
 fn metadata_child<K: Child + DeserializeOwned>(

@@ -22,6 +22,7 @@ use tidegate_kafka::twin::Twin;
 use tokio::sync::mpsc;
 
 use crate::{
+    alerts::kinds::Served,
     busy::Busy,
     config::Config,
     context::{Context, Filling},
@@ -80,9 +81,12 @@ impl World {
                 config_maps: reflector::store().0,
                 services: reflector::store().0,
                 budgets: reflector::store().0,
+                prometheus_rules: reflector::store().0,
+                pod_monitors: reflector::store().0,
                 topics,
                 secrets: reflector::store().0,
             },
+            served: Served::default(),
             readings: Readings::default(),
             scalers: Scalers::default(),
             topic_memories: TopicMemories::default(),

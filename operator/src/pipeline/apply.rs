@@ -9,7 +9,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
-    Api,
+    Api, Resource,
     api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,7 +21,13 @@ use super::{
     children::{Child, marker, owner},
     resolve::kind_of,
 };
-use crate::context::{Context, MANAGER};
+use crate::{
+    alerts::{
+        Monitoring,
+        kinds::{PodMonitor, PrometheusRule},
+    },
+    context::{Context, MANAGER},
+};
 
 /// Who writes the number of replicas: not the manager of the rest, so that others may scale where the spec says no number.
 const SCALE_MANAGER: &str = "tidegate-scale";
@@ -48,6 +54,23 @@ impl Applier<'_> {
         self.deployment(&objects.deployment, replicas).await?;
         if let Some(budget) = &objects.disruption_budget {
             self.object(budget).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies what watches the pipeline.
+    ///
+    /// # Errors
+    /// What the API server said.
+    pub async fn monitoring(&self, monitoring: &Monitoring) -> Result<(), PipelineError> {
+        for rules in &monitoring.config_maps {
+            self.object(rules).await?;
+        }
+        for rules in &monitoring.rules {
+            self.object(rules).await?;
+        }
+        if let Some(pod_monitor) = &monitoring.pod_monitor {
+            self.object(pod_monitor).await?;
         }
         Ok(())
     }
@@ -132,18 +155,20 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Deletes what the pipeline owns and none of `objects` is.
+    /// Deletes what the pipeline owns and none of `objects` and `monitoring` is.
     ///
     /// # Errors
     /// What the API server said.
-    pub async fn prune(&self, objects: &[Objects]) -> Result<(), PipelineError> {
+    pub async fn prune(&self, objects: &[Objects], monitoring: &Monitoring) -> Result<(), PipelineError> {
         let name = |objects: &Objects| objects.deployment.metadata.name.clone();
         let all: BTreeSet<String> = objects.iter().filter_map(name).collect();
         let with = |has: &dyn Fn(&Objects) -> bool| objects.iter().filter(|one| has(one)).filter_map(name).collect();
         self.prune_kind::<PodDisruptionBudget>(&with(&|one| one.disruption_budget.is_some())).await?;
         self.prune_kind::<Service>(&with(&|one| one.service.is_some())).await?;
         self.prune_kind::<Deployment>(&all).await?;
-        self.prune_kind::<ConfigMap>(&all).await?;
+        self.prune_kind::<ConfigMap>(&all.union(&names(&monitoring.config_maps)).cloned().collect()).await?;
+        self.prune_kind::<PrometheusRule>(&names(&monitoring.rules)).await?;
+        self.prune_kind::<PodMonitor>(&names(&monitoring.pod_monitor)).await?;
         self.prune_kind::<ServiceAccount>(&all).await?;
         Ok(())
     }
@@ -190,6 +215,10 @@ impl Applier<'_> {
     fn uid(&self) -> &str {
         self.pipeline.metadata.uid.as_deref().unwrap_or_default()
     }
+}
+
+fn names<'a, K: Resource + 'a>(objects: impl IntoIterator<Item = &'a K>) -> BTreeSet<String> {
+    objects.into_iter().filter_map(|object| object.meta().name.clone()).collect()
 }
 
 /// Whether the number of replicas is written by [`SCALE_MANAGER`].

@@ -18,6 +18,8 @@ use kube::{
 };
 use tidegate_crds::{EventPipeline, KafkaTopic};
 
+use crate::alerts::kinds::{PodMonitor, PrometheusRule};
+
 /// A kind that processors are made of.
 pub trait Child:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + Sync + 'static
@@ -39,6 +41,10 @@ pub struct Children {
     pub services: Store<PartialObjectMeta<Service>>,
     /// Metadata.
     pub budgets: Store<PartialObjectMeta<PodDisruptionBudget>>,
+    /// Metadata; empty where the kind is not served.
+    pub prometheus_rules: Store<PartialObjectMeta<PrometheusRule>>,
+    /// Metadata; empty where the kind is not served.
+    pub pod_monitors: Store<PartialObjectMeta<PodMonitor>>,
     /// Every KafkaTopic, whoever made it.
     pub topics: Store<KafkaTopic>,
     /// Metadata of every Secret: which of them a pipeline names is known only later.
@@ -81,6 +87,8 @@ metadata_only!(ServiceAccount, service_accounts);
 metadata_only!(ConfigMap, config_maps);
 metadata_only!(Service, services);
 metadata_only!(PodDisruptionBudget, budgets);
+metadata_only!(PrometheusRule, prometheus_rules);
+metadata_only!(PodMonitor, pod_monitors);
 
 /// The uid of the pipeline that controls an object.
 pub fn owner(metadata: &ObjectMeta) -> Option<&str> {

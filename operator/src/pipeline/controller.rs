@@ -19,7 +19,7 @@ use super::{
     build::{Surroundings, build, hash, object_name},
     failures, owned, pods,
     report::{Outcome, View, rescaled, status, view},
-    resolve::{YOUNG, resolve},
+    resolve::{YOUNG, monitoring, resolve},
     scale::{Scale, scale},
     stopped_for,
     validate::{Objection, World, validate},
@@ -138,6 +138,11 @@ impl One<'_> {
             return Ok(Action::await_change());
         }
         let world = resolve(self.context, self.pipeline).await?;
+        // What watches comes first, and whether or not the rest can be: a pipeline that never comes up is to be noticed too.
+        if world.taken.is_empty() {
+            let applier = Applier { context: self.context, pipeline: self.pipeline };
+            applier.monitoring(&monitoring(self.context, self.pipeline)?).await?;
+        }
         match validate(self.pipeline, &world) {
             Err(Objection::Refuse(refusal)) => {
                 self.report(Outcome::Refused(refusal), self.kept(), None).await?;
@@ -198,7 +203,7 @@ impl One<'_> {
         for (processor, objects) in self.pipeline.spec.processors.iter().zip(&objects) {
             applier.apply(objects, scales.get(&processor.name).and_then(|scale| scale.replicas)).await?;
         }
-        applier.prune(&objects).await?;
+        applier.prune(&objects, &monitoring(self.context, self.pipeline)?).await?;
         let config_hash = hash(objects.iter().map(|objects| objects.settings_hash.as_str()));
         let kept = scales.into_iter().filter_map(|(name, scale)| Some((name, scale.before_suspend?))).collect();
         let mut caveats = failures::caveats(self.pipeline, world);
@@ -272,9 +277,17 @@ impl One<'_> {
             view.trouble = pods::trouble(self.context, self.pipeline, &view.line.name).await;
         }
         let next = status(self.pipeline, &previous, &outcome, &views, config_hash, Timestamp::now());
+        self.show(is_true(&next.conditions, READY));
         self.tell(&outcome, &previous, &next).await;
         self.write(&previous, next).await?;
         Ok(views.iter().all(|view| view.settled))
+    }
+
+    /// In the metrics.
+    fn show(&self, ready: bool) {
+        self.context.pipeline_memories.with(self.uid(), |memory| {
+            memory.objectives = self.context.metrics.resources.pipeline(self.pipeline, ready, &memory.objectives);
+        });
     }
 
     fn views(&self, kept: &BTreeMap<String, i32>) -> Vec<View> {

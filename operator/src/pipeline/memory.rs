@@ -2,7 +2,7 @@
 //! change nothing.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
 };
 
@@ -22,6 +22,8 @@ pub struct Memory {
     pub applied: HashMap<(&'static str, String), Applied>,
     /// Secrets by name, as read at their version.
     pub secrets: HashMap<String, SecretView>,
+    /// Processors whose objectives are shown.
+    pub objectives: BTreeSet<String>,
     /// Failures in a row.
     pub attempts: u32,
 }
@@ -37,9 +39,9 @@ impl PipelineMemories {
         work(all.entry(uid.to_owned()).or_default())
     }
 
-    /// Forgets a pipeline that is gone.
-    pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    /// Forgets a pipeline that is gone; what was remembered.
+    pub fn forget(&self, uid: &str) -> Option<Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid)
     }
 
     /// The status to go by: the one written last, or the one that is watched.

@@ -1,7 +1,7 @@
 //! EventPipeline: resolve -> validate -> build -> apply -> observe -> report.
 
 mod apply;
-mod build;
+pub(crate) mod build;
 pub mod children;
 mod claims;
 mod controller;

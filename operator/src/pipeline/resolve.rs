@@ -29,7 +29,12 @@ use super::{
     owned::{DEFAULT_MAX_BYTES, Source},
     validate::{SecretView, TopicView, World},
 };
-use crate::{conditions::is_true, context::Context, scaling::rivals};
+use crate::{
+    alerts::{Monitoring, objects},
+    conditions::is_true,
+    context::Context,
+    scaling::rivals,
+};
 
 /// How long what a new pipeline names may take to come.
 pub const YOUNG: Duration = Duration::from_secs(10);
@@ -204,7 +209,32 @@ async fn taken(context: &Context, pipeline: &EventPipeline) -> Result<Vec<String
             check.kind::<Service>().await?;
         }
     }
+    let monitoring = monitoring(context, pipeline)?;
+    each(context, pipeline, &monitoring.config_maps, &mut taken).await?;
+    each(context, pipeline, &monitoring.rules, &mut taken).await?;
+    each(context, pipeline, &monitoring.pod_monitor, &mut taken).await?;
     Ok(taken)
+}
+
+async fn each<'a, K: Child + DeserializeOwned>(
+    context: &Context,
+    pipeline: &EventPipeline,
+    objects: impl IntoIterator<Item = &'a K>,
+    taken: &mut Vec<String>,
+) -> Result<(), PipelineError> {
+    for object in objects {
+        let name = object.meta().name.as_deref().unwrap_or_default();
+        Check { context, pipeline, name, taken }.kind::<K>().await?;
+    }
+    Ok(())
+}
+
+/// What watches the pipeline.
+///
+/// # Errors
+/// A defect.
+pub fn monitoring(context: &Context, pipeline: &EventPipeline) -> Result<Monitoring, PipelineError> {
+    objects(pipeline, &context.config.alerts, context.served).map_err(|error| PipelineError::Defect(error.to_string()))
 }
 
 struct Check<'a> {

@@ -26,6 +26,7 @@ use super::{
     report::{Outcome, in_words},
 };
 use crate::{
+    alerts::metrics::TopicLabels,
     backoff::{Backoff, RECONCILE},
     conditions::is_true,
     context::Context,
@@ -115,6 +116,7 @@ impl One<'_> {
         let sighting = gateway.observe(self.topic.topic_name()).await?;
         let now = Instant::now();
         let (health, missing) = self.memory(|memory| memory.note(&sighting, now));
+        self.context.metrics.resources.topic_health(&TopicLabels::of(&self.topic.metadata), health);
         let topic = sighting.map(|(observation, _)| observation);
         let seen = Seen { gateway, cluster_id, topic, health };
 

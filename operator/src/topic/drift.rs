@@ -7,7 +7,7 @@ use kube::runtime::reflector::ObjectRef;
 use tidegate_crds::KafkaTopic;
 
 use super::memory::digest;
-use crate::context::Context;
+use crate::{alerts::metrics::TopicLabels, context::Context};
 
 /// Runs a cycle per interval, for ever.
 pub async fn run(context: Arc<Context>) {
@@ -53,12 +53,13 @@ pub async fn cycle(context: &Context) -> Vec<ObjectRef<KafkaTopic>> {
             };
             for topic in at_rest.remove(&name).unwrap_or_default() {
                 let uid = topic.metadata.uid.as_deref().unwrap_or_default();
-                let closer = context.topic_memories.with(uid, |memory| {
+                let (closer, health) = context.topic_memories.with(uid, |memory| {
                     let (health, _) = memory.note(&sighting, now);
                     let seen = digest(sighting.as_ref().map(|(observation, _)| observation), health);
                     let other_brokers = memory.refused.as_ref().is_some_and(|refused| refused.brokers != brokers);
-                    memory.handled.is_some_and(|handled| handled != seen) || other_brokers
+                    (memory.handled.is_some_and(|handled| handled != seen) || other_brokers, health)
                 });
+                context.metrics.resources.topic_health(&TopicLabels::of(&topic.metadata), health);
                 if closer {
                     differ.push(ObjectRef::from_obj(topic.as_ref()));
                 }

@@ -19,6 +19,7 @@ use super::{
     report::{Facts, Outcome, status},
 };
 use crate::{
+    alerts::metrics::TopicLabels,
     conditions::is_true,
     context::{Context, apply_status},
     gateway::Gateway,
@@ -160,6 +161,8 @@ impl One<'_> {
 
     /// Writes a status that differs from what was written last.
     pub(super) async fn write(&self, previous: &KafkaTopicStatus, next: KafkaTopicStatus) -> Result<(), TopicError> {
+        let labels = TopicLabels::of(&self.topic.metadata);
+        self.context.metrics.resources.topic_ready(&labels, is_true(&next.conditions, READY));
         if *previous == next && !self.memory(|memory| memory.unsaved) {
             return Ok(());
         }

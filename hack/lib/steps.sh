@@ -30,6 +30,10 @@ step_pipelines() {
   step pipelines "The wallet: topics and pipeline" pipelines_ensure
   step pipelines-ready "The wallet Ready" pipelines_ready
 }
+step_monitoring() {
+  step monitoring "Prometheus and Alertmanager" monitoring_ensure
+  step monitoring-ready "Prometheus and Alertmanager Ready" monitoring_ready
+}
 step_demo() {
   step demo "Main job: wallets, deposits, transfers" demo_run
   step demo-show "What there is to see" demo_show

@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a step of a story that does not work ends the story")]
 
+mod alerts;
 mod broker_loss;
 mod containers;
 mod faults;

@@ -15,12 +15,14 @@ pub use self::{
     lag::{Alert, AlertName, Lag},
     scaling::{Scaling, ScalingStatus},
     trend::LagTrend,
+    users::{KafkaUser, KafkaUserStatus, ManagedUser, ROTATE_ANNOTATION, UserPhase},
 };
 use crate::DEFAULT_CONNECTION;
 
 pub mod lag;
 mod scaling;
 mod trend;
+mod users;
 
 /// What should run.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,15 +89,6 @@ pub struct KafkaAccess {
     pub connection: Option<String>,
     /// The Kafka user that the processors are.
     pub user: KafkaUser,
-}
-
-/// A Kafka user: exactly one of the fields.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum KafkaUser {
-    /// A user that you made, in a Secret of this namespace with the keys bootstrap-servers, security-protocol (SASL_SSL),
-    /// sasl-mechanism (SCRAM-SHA-512), username, password and ca.crt.
-    SecretRef(SecretRef),
 }
 
 /// A database and a user of it.
@@ -296,6 +289,10 @@ pub struct EventPipelineStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub processors: Vec<ProcessorStatus>,
+    /// Kafka users that the operator has made or is about to make, and those that it has yet to remove.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["connection".into(), "username".into()]))]
+    pub users: Vec<KafkaUserStatus>,
     /// Hash of all processors' settings; changes when a value that a process reads changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,
@@ -387,11 +384,17 @@ impl EventPipelineSpec {
 }
 
 impl KafkaAccess {
-    /// The Secret that holds the user.
-    pub fn secret_name(&self) -> &str {
+    /// The Secret that holds a user which somebody brings; none where the operator makes users.
+    pub fn brought_secret(&self) -> Option<&str> {
         match &self.user {
-            KafkaUser::SecretRef(secret) => &secret.name,
+            KafkaUser::SecretRef(secret) => Some(&secret.name),
+            KafkaUser::Managed(_) => None,
         }
+    }
+
+    /// Whether the operator makes users.
+    pub fn is_managed(&self) -> bool {
+        matches!(self.user, KafkaUser::Managed(_))
     }
 }
 

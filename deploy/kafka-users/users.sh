@@ -21,12 +21,15 @@ may() {
 }
 
 # The operator: what its chart says that its user needs. It administers topics and looks at groups. Read is for lag: only who
-# may fetch can tell a backlog from the marker that ended a transaction. It writes no records.
+# may fetch can tell a backlog from the marker that ended a transaction. Alter on the cluster is for the users of pipelines and
+# their ACLs; whoever has it could grant itself the rest. Groups are read and deleted from by replays, which set the offsets of groups
+# that stand still; topics are written, in transactions of its own, by redrives.
 user tidegate-operator
 may tidegate-operator --topic '*' --operation Create --operation Describe --operation DescribeConfigs \
-  --operation Alter --operation AlterConfigs --operation Delete --operation Read
-may tidegate-operator --group '*' --operation Describe
-may tidegate-operator --cluster --operation Describe --operation DescribeConfigs
+  --operation Alter --operation AlterConfigs --operation Delete --operation Read --operation Write
+may tidegate-operator --group '*' --operation Describe --operation Read --operation Delete
+may tidegate-operator --transactional-id tidegate-redrive. --resource-pattern-type prefixed --operation Write --operation Describe
+may tidegate-operator --cluster --operation Describe --operation DescribeConfigs --operation Alter
 
 # The wallet: what docs/reference/secrets.md says that its user needs.
 user wallet

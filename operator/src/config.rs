@@ -46,6 +46,9 @@ pub struct Config {
 pub struct ConnectionConfig {
     /// Folder of the mounted binding.
     pub path: PathBuf,
+    /// Brokers as the pods of managed users reach them; absent: as the operator does.
+    #[serde(default)]
+    pub bootstrap_servers: Option<String>,
 }
 
 /// A service's image.
@@ -178,7 +181,9 @@ mod tests {
     const TEXT: &str = "
 installationId: tidegate
 namespace: tidegate-system
-connections: {main: {path: /etc/tidegate/connections/main}}
+connections:
+  main: {path: /etc/tidegate/connections/main}
+  reports: {path: /etc/tidegate/connections/reports, bootstrapServers: 'kafka:9092'}
 images: {wallet: {image: 'tidegate/wallet:1', pullPolicy: IfNotPresent}}
 driftInterval: 90s
 http: {port: 8080}
@@ -197,6 +202,8 @@ http: {port: 8080}
         assert!(load(&format!("{TEXT}metrics: {{kafkaExporterNames: true}}")).unwrap().metrics.kafka_exporter_names);
         assert_eq!(config.images["wallet"].image, "tidegate/wallet:1");
         assert_eq!(config.alerts, AlertsConfig::default());
+        assert_eq!(config.connections["main"].bootstrap_servers, None);
+        assert_eq!(config.connections["reports"].bootstrap_servers.as_deref(), Some("kafka:9092"));
     }
 
     #[test]

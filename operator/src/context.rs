@@ -20,7 +20,7 @@ use crate::{
     gateway::Gateway,
     lag::Readings,
     metrics::Metrics,
-    pipeline::{children::Children, memory::PipelineMemories},
+    pipeline::{children::Children, memory::PipelineMemories, users},
     scaling::Scalers,
     topic::memory::TopicMemories,
 };
@@ -79,6 +79,8 @@ pub struct Context {
     pub topic_memories: TopicMemories,
     /// What is remembered of pipelines.
     pub pipeline_memories: PipelineMemories,
+    /// What is remembered of pipelines' Kafka users.
+    pub users: users::Memories,
     /// Asks for a topic to be reconciled.
     pub topic_triggers: mpsc::UnboundedSender<ObjectRef<KafkaTopic>>,
     /// Asks for a pipeline to be reconciled.

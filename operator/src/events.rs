@@ -26,18 +26,39 @@ impl Events {
 
     /// Something was done.
     pub async fn normal(&self, about: &ObjectReference, reason: &str, action: &str, note: String) {
-        self.publish(EventType::Normal, about, reason, action, note).await;
+        self.publish(EventType::Normal, about, None, reason, action, note).await;
     }
 
     /// Something is not as it should be.
     pub async fn warning(&self, about: &ObjectReference, reason: &str, action: &str, note: String) {
-        self.publish(EventType::Warning, about, reason, action, note).await;
+        self.publish(EventType::Warning, about, None, reason, action, note).await;
     }
 
-    async fn publish(&self, type_: EventType, about: &ObjectReference, reason: &str, action: &str, note: String) {
+    /// The same about two objects: of Events that are alike in all but the note the API keeps the first, and a number.
+    pub async fn of_two(
+        &self,
+        type_: EventType,
+        about: &ObjectReference,
+        related: ObjectReference,
+        reason: &str,
+        action: &str,
+        note: String,
+    ) {
+        self.publish(type_, about, Some(related), reason, action, note).await;
+    }
+
+    async fn publish(
+        &self,
+        type_: EventType,
+        about: &ObjectReference,
+        secondary: Option<ObjectReference>,
+        reason: &str,
+        action: &str,
+        note: String,
+    ) {
         tracing::info!(kind = about.kind, namespace = about.namespace, name = about.name, reason, note, "event");
         let note = Some(truncate(note, MAX_NOTE));
-        let event = Event { type_, reason: reason.into(), note, action: action.into(), secondary: None };
+        let event = Event { type_, reason: reason.into(), note, action: action.into(), secondary };
         if let Err(error) = self.recorder.publish(&event, about).await {
             tracing::debug!(%error, reason, "an event was not published");
         }

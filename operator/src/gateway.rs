@@ -9,11 +9,13 @@ use tidegate_kafka::{
     AdminError, Cluster, ConfigChange, ConfigSource, KafkaAdmin, NewTopic, PerItem, Tally, Topic, TopicConfig,
     WriteMode,
 };
+use tidegate_settings::binding::KafkaConnection;
 use tokio::sync::RwLock;
 use uuid::Uuid;
 
 use crate::{
     batch::{Batcher, GivenUp},
+    pipeline::users::{self, InKafka},
     topic::{
         health::Health,
         plan::{Observation, Setting},
@@ -46,23 +48,26 @@ pub struct Gateway {
     admin: Arc<dyn KafkaAdmin>,
     lag: Arc<dyn KafkaAdmin>,
     lag_requests: Tally,
+    connection: Option<KafkaConnection>,
     cluster: RwLock<Option<Cluster>>,
     observe: Batcher<String, (), Sighting>,
     create: Batcher<String, NewTopic, Option<Uuid>>,
     grow: Batcher<(String, bool), i32, ()>,
     alter: Batcher<(String, bool), ConfigChange, ()>,
     delete: Batcher<Uuid, (), ()>,
+    users: Batcher<String, (), InKafka>,
 }
 
 impl Gateway {
     /// Must be made within a Tokio runtime.
     pub fn new(admin: Arc<dyn KafkaAdmin>) -> Self {
-        let (observer, creator, grower, alterer, deleter) =
-            (admin.clone(), admin.clone(), admin.clone(), admin.clone(), admin.clone());
+        let (observer, creator, grower, alterer, deleter, looker) =
+            (admin.clone(), admin.clone(), admin.clone(), admin.clone(), admin.clone(), admin.clone());
         Self {
             lag: admin.clone(),
             lag_requests: Tally::default(),
             admin,
+            connection: None,
             cluster: RwLock::new(None),
             observe: Batcher::new(move |names: BTreeMap<String, ()>| {
                 let admin = observer.clone();
@@ -96,6 +101,10 @@ impl Gateway {
                 let admin = deleter.clone();
                 async move { admin.delete_topics(&ids.into_keys().collect::<Vec<_>>()).await }
             }),
+            users: Batcher::new(move |names: BTreeMap<String, ()>| {
+                let admin = looker.clone();
+                async move { users::look(admin.as_ref(), &names.into_keys().collect::<Vec<_>>()).await }
+            }),
         }
     }
 
@@ -113,6 +122,26 @@ impl Gateway {
     /// Requests for lag since the last time, by broker; none: a broker of the client library's choice.
     pub fn lag_requests(&self) -> BTreeMap<Option<i32>, u64> {
         self.lag_requests.take()
+    }
+
+    /// The same, and how it is reached: what users that are made on it have to be told.
+    #[must_use]
+    pub fn reached_by(mut self, connection: KafkaConnection) -> Self {
+        self.connection = Some(connection);
+        self
+    }
+
+    /// How it is reached.
+    pub fn connection(&self) -> Option<&KafkaConnection> {
+        self.connection.as_ref()
+    }
+
+    /// Looks at a user. That there is none is an answer.
+    ///
+    /// # Errors
+    /// When Kafka does not say.
+    pub async fn user(&self, name: &str) -> Result<InKafka, GatewayError> {
+        Ok(self.users.ask(name.to_owned(), ()).await??)
     }
 
     /// The administration itself, for readings of many objects.

@@ -10,6 +10,7 @@ pub mod conditions;
 pub mod config;
 pub mod context;
 pub mod events;
+pub mod finalizer;
 pub mod gateway;
 pub mod http;
 pub mod lag;

@@ -87,7 +87,7 @@ async fn operate(config: &Path) -> anyhow::Result<()> {
         metrics.leads(true);
         tracing::info!(me, "leading");
         let bindings = term::bindings(&config)?;
-        let connections = term::connections(&bindings, &config.installation_id, &metrics);
+        let connections = term::connections(&bindings, &config, &metrics);
         let events = Events::new(client.clone(), me.clone());
         let served = Served::discover(&client).await.context("asking the API server for its kinds")?;
         let term =

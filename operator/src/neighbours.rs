@@ -41,6 +41,7 @@ pub fn of_pipeline(context: &Context, pipeline: &EventPipeline) {
     if context.pipelines.get(&ObjectRef::from_obj(pipeline)).is_none() {
         let memory = context.pipeline_memories.forget(uid.as_deref().unwrap_or_default()).unwrap_or_default();
         context.metrics.resources.pipeline_gone(pipeline, &memory.objectives);
+        context.users.forget(uid.as_deref().unwrap_or_default());
     }
     // A group, a name or a topic may be free now.
     let stalled = |reason: &'static [&'static str]| {

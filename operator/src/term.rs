@@ -41,6 +41,7 @@ use crate::{
         self,
         children::{Child, Children},
         memory::PipelineMemories,
+        users,
     },
     scaling::Scalers,
     topic::{self, drift, memory::TopicMemories},
@@ -83,13 +84,19 @@ pub async fn changed(config: &Config, bindings: &Bindings) {
 }
 
 /// Opens the connections. None of them is contacted yet.
-pub fn connections(bindings: &Bindings, installation: &str, metrics: &Metrics) -> BTreeMap<String, Gateway> {
+pub fn connections(bindings: &Bindings, config: &Config, metrics: &Metrics) -> BTreeMap<String, Gateway> {
     let open = |(name, connection): (&String, &KafkaConnection)| {
-        let options = AdminOptions { client_id: format!("{installation}-operator"), ..AdminOptions::default() };
+        let options =
+            AdminOptions { client_id: format!("{}-operator", config.installation_id), ..AdminOptions::default() };
         let admin = Krafka::new(connection.clone(), options, metrics.kafka.clone());
+        let mut reached_by = connection.clone();
+        if let Some(servers) = config.connections.get(name).and_then(|connection| connection.bootstrap_servers.clone())
+        {
+            reached_by.bootstrap_servers = servers;
+        }
         let requests = Tally::default();
         let lag = admin.beside(LAG_PATIENCE, requests.clone());
-        (name.clone(), Gateway::new(Arc::new(admin)).with_lag(Arc::new(lag), requests))
+        (name.clone(), Gateway::new(Arc::new(admin)).with_lag(Arc::new(lag), requests).reached_by(reached_by))
     };
     bindings.iter().map(open).collect()
 }
@@ -125,6 +132,7 @@ pub async fn lead(
         scalers: Scalers::default(),
         topic_memories: TopicMemories::default(),
         pipeline_memories: PipelineMemories::default(),
+        users: users::Memories::default(),
         topic_triggers,
         pipeline_triggers,
         events,
@@ -159,6 +167,7 @@ pub async fn lead(
         () = watches => {}
         () = async { stop.cancelled().await; context.busy.idle().await } => {}
         () = drift::run(context.clone()) => {}
+        () = users::watch::run(context.clone()) => {}
         () = lag::run(context.clone()) => {}
     }
 }

@@ -8,9 +8,11 @@ use std::{
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Client,
     client::Body,
+    core::PartialObjectMeta,
     runtime::{
         reflector::{self, store::Writer},
         watcher::Event,
@@ -19,6 +21,7 @@ use kube::{
 use serde_json::{Value, json};
 use tidegate_crds::{EventPipeline, KafkaTopic};
 use tidegate_kafka::twin::Twin;
+use tidegate_settings::binding::{self, KafkaConnection, KafkaSecurity, ScramMechanism};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -30,13 +33,21 @@ use crate::{
     gateway::Gateway,
     lag::Readings,
     metrics::Metrics,
-    pipeline::{children::Children, memory::PipelineMemories},
+    pipeline::{children::Children, memory::PipelineMemories, users},
     scaling::Scalers,
     topic::memory::TopicMemories,
 };
 
 /// What was asked: `PATCH kafkatopics/orders/status`, and with what.
 type Requests = Arc<Mutex<Vec<(String, Value)>>>;
+
+/// What the API server has of the kinds that are read.
+#[derive(Default)]
+struct Objects {
+    secrets: BTreeMap<String, Value>,
+    pods: Vec<Value>,
+    version: u64,
+}
 
 /// A controller's surroundings: an API server, a Kafka, and the stores that watches would fill.
 pub struct World {
@@ -45,6 +56,8 @@ pub struct World {
     /// Kafka.
     pub twin: Twin,
     requests: Requests,
+    objects: Arc<Mutex<Objects>>,
+    secrets: Mutex<Writer<PartialObjectMeta<Secret>>>,
     topics: Mutex<Writer<KafkaTopic>>,
     pipelines: Mutex<Writer<EventPipeline>>,
 }
@@ -58,10 +71,19 @@ impl World {
     /// Another leadership over the same Kafka: everything that the one before remembered is gone.
     pub fn after(twin: &Twin) -> Self {
         let requests = Requests::default();
-        let client = client(requests.clone());
+        let objects = Arc::<Mutex<Objects>>::default();
+        let client = client(requests.clone(), objects.clone());
+        let (secrets, secrets_writer) = reflector::store();
         let (topics, topics_writer) = reflector::store();
         let (pipelines, pipelines_writer) = reflector::store();
-        let gateway = Gateway::new(Arc::new(twin.clone()));
+        let security = KafkaSecurity::SaslSsl {
+            mechanism: ScramMechanism::Sha512,
+            username: "tidegate-operator".into(),
+            password: binding::Secret::new("the operator's own"),
+            ca_file: None,
+        };
+        let connection = KafkaConnection { bootstrap_servers: "kafka:9092".into(), security };
+        let gateway = Gateway::new(Arc::new(twin.clone())).reached_by(connection);
         let config = json!({
             "installationId": "test", "namespace": "tidegate-system", "connections": {"main": {"path": "/nowhere"}},
             "images": {}, "http": {"port": 8080},
@@ -84,13 +106,14 @@ impl World {
                 prometheus_rules: reflector::store().0,
                 pod_monitors: reflector::store().0,
                 topics,
-                secrets: reflector::store().0,
+                secrets,
             },
             served: Served::default(),
             readings: Readings::default(),
             scalers: Scalers::default(),
             topic_memories: TopicMemories::default(),
             pipeline_memories: PipelineMemories::default(),
+            users: users::Memories::default(),
             topic_triggers: mpsc::unbounded_channel().0,
             pipeline_triggers: mpsc::unbounded_channel().0,
             metrics: Metrics::default(),
@@ -99,6 +122,8 @@ impl World {
             context: Arc::new(context),
             twin: twin.clone(),
             requests,
+            objects,
+            secrets: Mutex::new(secrets_writer),
             topics: Mutex::new(topics_writer),
             pipelines: Mutex::new(pipelines_writer),
         }
@@ -112,6 +137,32 @@ impl World {
     /// Puts a pipeline where the watch would.
     pub fn watch_pipeline(&self, pipeline: &EventPipeline) {
         self.pipelines.lock().unwrap().apply_watcher_event(&Event::Apply(pipeline.clone()));
+    }
+
+    /// The Secret that the API server has.
+    pub fn secret(&self, name: &str) -> Option<Secret> {
+        let found = self.objects.lock().unwrap().secrets.get(name).cloned()?;
+        Some(serde_json::from_value(found).unwrap())
+    }
+
+    /// Somebody deletes a Secret.
+    pub fn delete_secret(&self, name: &str) {
+        self.objects.lock().unwrap().secrets.remove(name);
+    }
+
+    /// Puts the Secrets that the API server has where the watch would.
+    pub fn watch_secrets(&self) {
+        for secret in self.objects.lock().unwrap().secrets.values() {
+            let secret = serde_json::from_value(json!({"metadata": secret["metadata"]})).unwrap();
+            self.secrets.lock().unwrap().apply_watcher_event(&Event::Apply(secret));
+        }
+    }
+
+    /// The pods that there are, whoever asks: the hash that each began with.
+    pub fn pods(&self, hashes: &[&str]) {
+        let pod =
+            |hash: &&str| json!({"metadata": {"name": "pod", "annotations": {"tidegate.dev/settings-hash": hash}}});
+        self.objects.lock().unwrap().pods = hashes.iter().map(pod).collect();
     }
 
     /// What was asked since the last time, without the bodies.
@@ -130,9 +181,53 @@ pub fn last_status(conversation: &[(String, Value)]) -> Option<Value> {
     conversation.iter().rev().find(|(line, _)| line.ends_with("/status")).map(|(_, body)| body["status"].clone())
 }
 
-fn client(requests: Requests) -> Client {
+impl Objects {
+    /// The answer, where it is about something that is kept here.
+    fn answer(&mut self, method: &Method, what: &str, body: &Value) -> Option<(StatusCode, Value)> {
+        let status = |code: StatusCode, reason: &str| {
+            (
+                code,
+                json!({"kind": "Status", "status": "Failure", "code": code.as_u16(), "message": reason, "reason": reason}),
+            )
+        };
+        if what.is_empty() {
+            return Some((StatusCode::OK, json!({"metadata": {"name": "kube-system", "uid": "cluster-1"}})));
+        }
+        if what == "pods" {
+            return Some((
+                StatusCode::OK,
+                json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self.pods}),
+            ));
+        }
+        let name = what.strip_prefix("secrets")?.trim_start_matches('/');
+        let name = if name.is_empty() { body["metadata"]["name"].as_str()? } else { name }.to_owned();
+        let known = self.secrets.get(&name).map(|secret| secret["metadata"]["resourceVersion"].clone());
+        let is_written = match *method {
+            Method::GET => {
+                return Some(
+                    self.secrets
+                        .get(&name)
+                        .map_or(status(StatusCode::NOT_FOUND, "NotFound"), |one| (StatusCode::OK, one.clone())),
+                );
+            }
+            Method::POST => known.is_none(),
+            Method::PUT => known.as_ref() == Some(&body["metadata"]["resourceVersion"]),
+            _ => return None,
+        };
+        if !is_written {
+            return Some(status(StatusCode::CONFLICT, "Conflict"));
+        }
+        self.version += 1;
+        let mut written = body.clone();
+        written["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.secrets.insert(name, written.clone());
+        Some((StatusCode::OK, written))
+    }
+}
+
+fn client(requests: Requests, objects: Arc<Mutex<Objects>>) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| {
-        let requests = requests.clone();
+        let (requests, objects) = (requests.clone(), objects.clone());
         async move {
             let (parts, body) = request.into_parts();
             let body = body.collect().await.map_err(|error| std::io::Error::other(error.to_string()))?.to_bytes();
@@ -142,14 +237,18 @@ fn client(requests: Requests) -> Client {
             let at = path.iter().position(|part| *part == "namespaces").map_or(0, |at| at + 2);
             let what = path[at..].join("/");
             requests.lock().unwrap().push((format!("{} {what}", parts.method), body.clone()));
-            let mut answer = body;
+            let held = objects.lock().unwrap().answer(&parts.method, &what, &body);
+            let (code, mut answer) = held.unwrap_or((StatusCode::OK, body));
             if parts.method == Method::PATCH {
                 answer["metadata"]["resourceVersion"] = json!("1");
                 if answer["spec"].is_null() {
-                    answer["spec"] = json!({"partitions": 1, "replicas": 1});
+                    answer["spec"] = match what.split('/').next() {
+                        Some("eventpipelines") => json!({"kafka": {"user": {"managed": {}}}, "processors": []}),
+                        _ => json!({"partitions": 1, "replicas": 1}),
+                    };
                 }
             }
-            let response = Response::builder().status(StatusCode::OK).header("content-type", "application/json");
+            let response = Response::builder().status(code).header("content-type", "application/json");
             response.body(Body::from(serde_json::to_vec(&answer).unwrap())).map_err(std::io::Error::other)
         }
     });

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Service, ServiceAccount},
+    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
@@ -179,6 +179,22 @@ impl Applier<'_> {
     /// What the API server said.
     pub async fn prune_topics(&self, topics: &[KafkaTopic]) -> Result<Vec<String>, PipelineError> {
         self.prune_kind::<KafkaTopic>(&topics.iter().filter_map(|topic| topic.metadata.name.clone()).collect()).await
+    }
+
+    /// Deletes the Secrets that the pipeline owns and that are not wanted.
+    ///
+    /// # Errors
+    /// What the API server said.
+    pub async fn prune_secrets(&self, wanted: &BTreeSet<String>) -> Result<(), PipelineError> {
+        self.prune_kind::<Secret>(wanted).await.map(drop)
+    }
+
+    /// Deletes the Deployments that the pipeline owns: its pods finish what they work on, and end.
+    ///
+    /// # Errors
+    /// What the API server said.
+    pub async fn stop(&self) -> Result<(), PipelineError> {
+        self.prune_kind::<Deployment>(&BTreeSet::new()).await.map(drop)
     }
 
     async fn prune_kind<K: Child + DeserializeOwned>(

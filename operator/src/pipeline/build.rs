@@ -35,8 +35,10 @@ const DEFAULT_PORT: u16 = 8080;
 pub struct Surroundings<'a> {
     /// Image of each service.
     pub images: &'a BTreeMap<String, ImageConfig>,
-    /// Changes when a Secret that the processors mount does.
+    /// Changes when a Secret that all processors mount does.
     pub secrets_version: String,
+    /// Changes when the Secret that the operator keeps for a processor does.
+    pub own_secrets: BTreeMap<String, String>,
     /// Pods that each processor is to have, where that is known.
     pub replicas: BTreeMap<String, i32>,
 }
@@ -122,11 +124,15 @@ fn build_one(pipeline: &EventPipeline, processor: &Processor, around: &Surroundi
         },
         deployment: pod::deployment(&pod::Parts {
             processor,
-            secret: pipeline.spec.kafka.secret_name(),
+            secret: &pipeline.kafka_secret(&processor.name),
             database: pipeline.spec.database.as_ref().map(|database| database.secret_ref.name.as_str()),
             image: around.images.get(processor.run.service()),
-            // A process reads both once, when it starts.
-            roll_hash: hash([settings_hash.as_str(), around.secrets_version.as_str()]),
+            // A process may read them once, when it starts.
+            roll_hash: hash(
+                [settings_hash.as_str(), around.secrets_version.as_str()]
+                    .into_iter()
+                    .chain(around.own_secrets.get(&processor.name).map(String::as_str)),
+            ),
             port: settings.http.port,
             selector,
             metadata,

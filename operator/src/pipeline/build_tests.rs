@@ -28,7 +28,12 @@ fn objects(pipeline: &EventPipeline, secrets_version: &str) -> Vec<Objects> {
     let images =
         [("wallet".to_owned(), ImageConfig { image: "wallet:1".into(), pull_policy: Some("Never".into()) })].into();
     let replicas = [("commands".to_owned(), 2), ("ledger".to_owned(), 1)].into();
-    let surroundings = Surroundings { images: &images, secrets_version: secrets_version.into(), replicas };
+    let surroundings = Surroundings {
+        images: &images,
+        secrets_version: secrets_version.into(),
+        own_secrets: BTreeMap::new(),
+        replicas,
+    };
     build(pipeline, &surroundings).unwrap()
 }
 
@@ -67,6 +72,28 @@ fn pods_roll_when_settings_or_secrets_change_and_only_those_concerned() {
     assert_ne!(roll_hash(&before[1]), roll_hash(&after[1]));
     assert_ne!(roll_hash(&before[0]), roll_hash(&objects(&pipeline(), "2")[0]));
     assert_eq!(before, objects(&pipeline(), "1"));
+}
+
+#[test]
+fn each_processor_mounts_the_user_that_is_made_for_it_and_rolls_with_it() {
+    let mut managed = pipeline();
+    managed.spec.kafka.user = tidegate_crds::pipeline::KafkaUser::Managed(Default::default());
+    let images = [("wallet".to_owned(), ImageConfig { image: "wallet:1".into(), pull_policy: None })].into();
+    let made = |versions: [(&str, &str); 2]| {
+        let own_secrets = versions.map(|(processor, version)| (processor.to_owned(), version.to_owned())).into();
+        let around =
+            Surroundings { images: &images, secrets_version: "1".into(), own_secrets, replicas: BTreeMap::new() };
+        build(&managed, &around).unwrap()
+    };
+    let (before, after) = (made([("commands", "1"), ("ledger", "1")]), made([("commands", "1"), ("ledger", "2")]));
+    let mounted = |objects: &Objects| {
+        let volumes = template(objects).spec.as_ref().unwrap().volumes.as_ref().unwrap();
+        let kafka = volumes.iter().find(|volume| volume.name == "kafka").unwrap();
+        kafka.secret.as_ref().unwrap().secret_name.clone().unwrap()
+    };
+    assert_eq!([mounted(&before[0]), mounted(&before[1])], ["wallet-commands-kafka", "wallet-ledger-kafka"]);
+    assert_eq!(roll_hash(&before[0]), roll_hash(&after[0]));
+    assert_ne!(roll_hash(&before[1]), roll_hash(&after[1]));
 }
 
 #[test]

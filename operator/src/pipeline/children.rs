@@ -89,6 +89,7 @@ metadata_only!(Service, services);
 metadata_only!(PodDisruptionBudget, budgets);
 metadata_only!(PrometheusRule, prometheus_rules);
 metadata_only!(PodMonitor, pod_monitors);
+metadata_only!(Secret, secrets);
 
 /// The uid of the pipeline that controls an object.
 pub fn owner(metadata: &ObjectMeta) -> Option<&str> {

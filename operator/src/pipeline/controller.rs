@@ -1,7 +1,7 @@
 //! The shell around an EventPipeline: resolve, validate, build, apply, observe, report, in this order.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,18 +16,22 @@ use tidegate_crds::{
 
 use super::{
     apply::Applier,
-    build::{Surroundings, build, hash, object_name},
-    failures, owned, pods,
+    build::{Objects, Surroundings, build, hash, object_name},
+    failures, owned,
+    pod::ROLL_ANNOTATION,
+    pods, record,
     report::{Outcome, View, rescaled, status, view},
     resolve::{YOUNG, monitoring, resolve},
     scale::{Scale, scale},
     stopped_for,
+    users::{self, Left, Standing, Users, Versions},
     validate::{Objection, World, validate},
 };
 use crate::{
     backoff::RECONCILE,
     conditions::is_true,
-    context::{Context, apply_status},
+    context::Context,
+    gateway::GatewayError,
     metrics::Kind,
     scaling::{self, LOOK_FOR_RIVALS},
     topic::plan::Refusal,
@@ -35,6 +39,9 @@ use crate::{
 
 /// How often pods that are not ready are looked at.
 const LOOK: Duration = Duration::from_secs(10);
+
+/// How often pods that end are looked at.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// A topic's change asks for a pipeline that waits for it; this is in case the asking was lost.
 const WAIT: Duration = Duration::from_secs(30);
@@ -50,6 +57,12 @@ pub enum PipelineError {
         /// What it said.
         source: Box<kube::Error>,
     },
+    /// Kafka, or the way to it.
+    #[error(transparent)]
+    Kafka(#[from] GatewayError),
+    /// It takes somebody to change something.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
     /// A defect of the operator.
     #[error("the objects of a processor could not be built: {0}")]
     Defect(String),
@@ -78,7 +91,8 @@ impl PipelineError {
                 }
                 _ => None,
             },
-            Self::Defect(_) => None,
+            Self::Refused(refusal) => Some(refusal.clone()),
+            Self::Kafka(_) | Self::Defect(_) => None,
         }
     }
 }
@@ -104,7 +118,7 @@ pub async fn reconcile(pipeline: Arc<EventPipeline>, context: Arc<Context>) -> R
             if stalled { "stalled" } else { "ok" }
         }
         Err(PipelineError::Defect(_)) => "bug",
-        Err(PipelineError::Kubernetes { .. }) => "transient",
+        Err(_) => "transient",
     };
     context.metrics.reconciled(Kind::Pipeline, outcome, started.elapsed().as_secs_f64());
     result
@@ -125,6 +139,13 @@ pub fn on_error(pipeline: Arc<EventPipeline>, error: &PipelineError, context: Ar
     Action::requeue(delay)
 }
 
+/// What is on the pods that are made from these objects.
+fn roll_hash(objects: &Objects) -> String {
+    let template = objects.deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
+    let annotations = template.and_then(|template| template.annotations.as_ref());
+    annotations.and_then(|all| all.get(ROLL_ANNOTATION)).cloned().unwrap_or_default()
+}
+
 struct One<'a> {
     pipeline: &'a EventPipeline,
     context: &'a Context,
@@ -133,9 +154,9 @@ struct One<'a> {
 
 impl One<'_> {
     async fn reconcile(&self) -> Result<Action, PipelineError> {
-        // What it owned goes with it: every object has it as its owner.
+        // What it owned goes with it: every object has it as its owner. Kafka users have no owner.
         if self.pipeline.metadata.deletion_timestamp.is_some() {
-            return Ok(Action::await_change());
+            return self.finish().await;
         }
         let world = resolve(self.context, self.pipeline).await?;
         // What watches comes first, and whether or not the rest can be: a pipeline that never comes up is to be noticed too.
@@ -167,7 +188,16 @@ impl One<'_> {
             self.report(Outcome::Waiting(refusal), self.kept(), None).await?;
             return Ok(Action::requeue(WAIT));
         }
-        let settled = self.apply(world).await?;
+        let (standing, unsure) = match self.users().prepare().await? {
+            Standing::Ready(versions) => (versions, false),
+            Standing::Unsure(versions) => (versions, true),
+            // Nothing that is watched changes when somebody sets it right.
+            Standing::Refused(refusal) => {
+                self.report(Outcome::Refused(refusal), self.kept(), None).await?;
+                return Ok(Action::requeue(self.context.config.drift_interval));
+            }
+        };
+        let (settled, rolled) = self.apply(world, standing).await?;
         let released = applier.prune_topics(&topics).await?;
         // One Event: of several alike the API keeps the first, and a number.
         if !released.is_empty() {
@@ -177,8 +207,19 @@ impl One<'_> {
             );
             self.context.events.normal(&self.about, "TopicReleased", "Prune", note).await;
         }
-        // Pods may get into trouble without their Deployment changing.
-        Ok(if settled { self.rest() } else { Action::requeue(LOOK) })
+        if unsure {
+            return Ok(Action::requeue(WAIT));
+        }
+        let retired = match self.users().retire(&rolled).await {
+            // Whoever runs has a user; what is left over can wait.
+            Err(PipelineError::Kafka(error)) => {
+                tracing::warn!(%error, "Kafka users of before are left for now");
+                return Ok(Action::requeue(WAIT));
+            }
+            retired => retired?,
+        };
+        // Pods may get into trouble, or end, without their Deployment changing.
+        Ok(if settled && retired { self.rest() } else { Action::requeue(LOOK) })
     }
 
     /// Nothing is to be done; but others who scale come and go unseen.
@@ -187,8 +228,29 @@ impl One<'_> {
         if scaled { Action::requeue(LOOK_FOR_RIVALS) } else { Action::await_change() }
     }
 
-    /// Applies every processor; whether all pods are as they should be.
-    async fn apply(&self, world: &World) -> Result<bool, PipelineError> {
+    /// Lets go of what has no owner that the garbage collector knows.
+    async fn finish(&self) -> Result<Action, PipelineError> {
+        let refusal = match users::finish(&self.users()).await {
+            Ok(Left::Nothing) => return Ok(Action::await_change()),
+            Ok(Left::Pods) => return Ok(Action::requeue(ENDING)),
+            Err(PipelineError::Refused(refusal)) => refusal,
+            Err(PipelineError::Kafka(error)) => Refusal::new("KafkaUsersLeft", users::left(&error)),
+            Err(error) => return Err(error),
+        };
+        self.report(Outcome::Waiting(refusal), self.kept(), None).await?;
+        Ok(Action::requeue(WAIT))
+    }
+
+    fn users(&self) -> Users<'_> {
+        Users { context: self.context, pipeline: self.pipeline, about: &self.about }
+    }
+
+    /// Applies every processor; whether all pods are as they should be, and what is on the pods of each that is.
+    async fn apply(
+        &self,
+        world: &World,
+        own_secrets: Versions,
+    ) -> Result<(bool, BTreeMap<String, String>), PipelineError> {
         let scales = self.scales();
         self.record_before_suspend(&scales).await?;
         let secrets: Vec<&str> = world.secrets.values().flatten().map(|secret| secret.version.as_str()).collect();
@@ -196,6 +258,7 @@ impl One<'_> {
         let surroundings = Surroundings {
             images: &world.images,
             secrets_version: secrets.join(","),
+            own_secrets,
             replicas: scales.iter().filter_map(awake).collect(),
         };
         let objects = build(self.pipeline, &surroundings).map_err(|error| PipelineError::Defect(error.to_string()))?;
@@ -208,7 +271,11 @@ impl One<'_> {
         let kept = scales.into_iter().filter_map(|(name, scale)| Some((name, scale.before_suspend?))).collect();
         let mut caveats = failures::caveats(self.pipeline, world);
         caveats.extend(self.stopped());
-        self.report(Outcome::Applied(caveats), kept, Some(config_hash)).await
+        let settled = self.report(Outcome::Applied(caveats), kept, Some(config_hash)).await?;
+        let hashes = objects.iter().map(roll_hash);
+        let rolled = self.pipeline.spec.processors.iter().map(|one| one.name.clone()).zip(hashes);
+        let rolled = rolled.filter(|(processor, _)| settled.contains(processor)).collect();
+        Ok((settled.len() == self.pipeline.spec.processors.len(), rolled))
     }
 
     /// Who is stopped though the spec does not say so.
@@ -265,12 +332,13 @@ impl One<'_> {
         self.write(&previous, next).await
     }
 
+    /// Reports; the processors all of whose pods are as they should be.
     async fn report(
         &self,
         outcome: Outcome,
         kept: BTreeMap<String, i32>,
         config_hash: Option<String>,
-    ) -> Result<bool, PipelineError> {
+    ) -> Result<BTreeSet<String>, PipelineError> {
         let previous = self.context.pipeline_memories.status(self.pipeline);
         let mut views = self.views(&kept);
         for view in views.iter_mut().filter(|view| !view.settled && matches!(outcome, Outcome::Applied(_))) {
@@ -280,7 +348,7 @@ impl One<'_> {
         self.show(is_true(&next.conditions, READY));
         self.tell(&outcome, &previous, &next).await;
         self.write(&previous, next).await?;
-        Ok(views.iter().all(|view| view.settled))
+        Ok(views.into_iter().filter(|view| view.settled).map(|view| view.line.name).collect())
     }
 
     /// In the metrics.
@@ -340,21 +408,19 @@ impl One<'_> {
         if error.is_of_the_end() {
             return Some(Action::await_change());
         }
+        if let PipelineError::Kafka(kafka) = error {
+            let refusal = Refusal::new("KafkaUnreachable", format!("the Kafka users of the processors wait: {kafka}"));
+            // Tried again sooner than this says.
+            let _ = self.report(Outcome::Waiting(refusal), self.kept(), None).await;
+            return None;
+        }
         let refusal = error.refusal()?;
         self.report(Outcome::Refused(refusal), self.kept(), None).await.ok()?;
         Some(Action::await_change())
     }
 
     async fn write(&self, previous: &EventPipelineStatus, next: EventPipelineStatus) -> Result<(), PipelineError> {
-        if *previous == next {
-            return Ok(());
-        }
-        apply_status(&self.context.client, self.pipeline, &next)
-            .await
-            .map_err(PipelineError::kubernetes("writing the status"))?;
-        self.context.metrics.status_written(Kind::Pipeline);
-        self.context.pipeline_memories.with(self.uid(), |memory| memory.status = Some(next));
-        Ok(())
+        record::write(self.context, self.pipeline, previous, next).await
     }
 
     fn uid(&self) -> &str {

@@ -12,10 +12,12 @@ pub mod owned;
 mod pod;
 mod pods;
 mod program;
+mod record;
 pub mod render;
 mod report;
 mod resolve;
 mod scale;
+pub mod users;
 mod validate;
 
 use tidegate_crds::{EventPipeline, KafkaTopic, pipeline::Processor};
@@ -57,8 +59,9 @@ pub fn stopped_for(context: &Context, pipeline: &EventPipeline, processor: &Proc
     processor.produces.iter().flatten().find(grows).cloned()
 }
 
-/// Whether a pipeline mounts a Secret of its namespace.
+/// Whether a pipeline mounts a Secret of its namespace, or keeps it.
 pub fn mounts(pipeline: &EventPipeline, secret: &str) -> bool {
-    pipeline.spec.kafka.secret_name() == secret
+    let processors = || pipeline.spec.processors.iter();
+    processors().any(|processor| pipeline.kafka_secret(&processor.name) == secret)
         || pipeline.spec.database.as_ref().is_some_and(|database| database.secret_ref.name == secret)
 }

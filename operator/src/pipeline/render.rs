@@ -67,7 +67,12 @@ pub fn render(
     }
     let replicas =
         pipeline.spec.processors.iter().map(|processor| (processor.name.clone(), processor.replicas.unwrap_or(1)));
-    let surroundings = Surroundings { images, secrets_version: String::new(), replicas: replicas.collect() };
+    let surroundings = Surroundings {
+        images,
+        secrets_version: String::new(),
+        own_secrets: BTreeMap::new(),
+        replicas: replicas.collect(),
+    };
     let mut objects = Vec::new();
     for topic in owned::topics(pipeline, &world) {
         objects.push(serde_json::to_value(topic)?);
@@ -106,7 +111,13 @@ fn world(
             .into(),
         version: String::new(),
     };
-    secrets.insert(pipeline.spec.kafka.secret_name().to_owned(), Some(kafka));
+    match pipeline.spec.kafka.brought_secret() {
+        Some(name) => drop(secrets.insert(name.to_owned(), Some(kafka))),
+        None => assumed.push(
+            "the operator makes a Kafka user for each processor, with its rights, and a Secret with a password that is drawn then"
+                .to_owned(),
+        ),
+    }
     if let Some(database) = &pipeline.spec.database {
         let keys = binding::DATABASE_KEYS.map(str::to_owned).into();
         secrets.insert(database.secret_ref.name.clone(), Some(SecretView { keys, ..SecretView::default() }));
@@ -187,6 +198,15 @@ mod tests {
 
     fn kinds(rendered: &Rendered) -> Vec<&str> {
         rendered.objects.iter().filter_map(|object| object["kind"].as_str()).collect()
+    }
+
+    #[test]
+    fn users_that_would_be_made_are_said_and_not_drawn() {
+        let managed = pipeline(|v| v["spec"]["kafka"]["user"] = json!({"managed": {}}));
+        let rendered = render(&managed, &[orders()], &BTreeMap::new()).unwrap();
+        assert!(!kinds(&rendered).contains(&"Secret"));
+        assert!(rendered.assumed[0].contains("makes a Kafka user"), "{:?}", rendered.assumed);
+        assert!(serde_json::to_string(&rendered.objects).unwrap().contains("prices-price-kafka"), "it is mounted");
     }
 
     #[test]

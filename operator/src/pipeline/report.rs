@@ -111,6 +111,7 @@ pub fn status(
             dead_letters: total_dead_letters(pipeline, &lines),
         }),
         processors: lines,
+        users: previous.users.clone(),
         config_hash: config_hash.or_else(|| previous.config_hash.clone()),
         conditions: merge(&previous.conditions, drafts, generation, now),
     }

@@ -1,6 +1,9 @@
 //! What a pipeline refers to, looked up. Reads only.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -18,6 +21,7 @@ use tidegate_crds::{
     conditions::{READY, STALLED},
     topic::GrowthStep,
 };
+use tidegate_settings::binding::KafkaSecurity;
 
 use super::{
     PipelineError,
@@ -33,6 +37,7 @@ use crate::{
     alerts::{Monitoring, objects},
     conditions::is_true,
     context::Context,
+    gateway::Gateway,
     scaling::rivals,
 };
 
@@ -50,6 +55,7 @@ pub async fn resolve(context: &Context, pipeline: &EventPipeline) -> Result<Worl
     let (topics, foreign_topics) = topics(context, pipeline);
     Ok(World {
         connections: context.connections.keys().cloned().collect(),
+        without_users: without_users(context),
         images: context.config.images.clone(),
         secrets: secrets(context, pipeline).await?,
         topics,
@@ -60,6 +66,15 @@ pub async fn resolve(context: &Context, pipeline: &EventPipeline) -> Result<Worl
         rivals: rivals(context, pipeline).await?,
         taken: taken(context, pipeline).await?,
     })
+}
+
+/// Connections on which nobody logs in.
+fn without_users(context: &Context) -> BTreeSet<String> {
+    let is_open = |gateway: &Gateway| {
+        gateway.connection().is_some_and(|connection| connection.security == KafkaSecurity::Plaintext)
+    };
+    let open = context.connections.iter().filter(|(_, gateway)| is_open(gateway));
+    open.map(|(name, _)| name.clone()).collect()
 }
 
 fn is_young(pipeline: &EventPipeline) -> bool {
@@ -76,7 +91,7 @@ async fn secrets(
     let uid = pipeline.metadata.uid.as_deref().unwrap_or_default();
     let database = pipeline.spec.database.iter().map(|database| database.secret_ref.name.as_str());
     let mut views = BTreeMap::new();
-    for name in database.chain([pipeline.spec.kafka.secret_name()]) {
+    for name in database.chain(pipeline.spec.kafka.brought_secret()) {
         let watched = context.children.secrets.get(&ObjectRef::new(name).within(namespace));
         let version = watched.and_then(|secret| secret.metadata.resource_version.clone());
         let known = context.pipeline_memories.with(uid, |memory| memory.secrets.get(name).cloned());
@@ -207,6 +222,10 @@ async fn taken(context: &Context, pipeline: &EventPipeline) -> Result<Vec<String
         check.kind::<PodDisruptionBudget>().await?;
         if processor.http.is_some() {
             check.kind::<Service>().await?;
+        }
+        if pipeline.spec.kafka.is_managed() {
+            let name = pipeline.managed_secret(&processor.name);
+            Check { context, pipeline, name: &name, taken: &mut taken }.kind::<Secret>().await?;
         }
     }
     let monitoring = monitoring(context, pipeline)?;

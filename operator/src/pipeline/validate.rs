@@ -20,6 +20,8 @@ use crate::{config::ImageConfig, topic::plan::Refusal};
 pub struct World {
     /// Names of the operator's Kafka connections.
     pub connections: BTreeSet<String>,
+    /// Those of them on which nobody logs in.
+    pub without_users: BTreeSet<String>,
     /// Images of the services.
     pub images: BTreeMap<String, ImageConfig>,
     /// Secrets by name, each with the keys that hold something; none: no such Secret.
@@ -119,7 +121,21 @@ fn connection(pipeline: &EventPipeline, world: &World) -> Result<(), Objection> 
 
 fn secrets(pipeline: &EventPipeline, world: &World) -> Result<(), Objection> {
     let namespace = pipeline.metadata.namespace.as_deref().unwrap_or_default();
-    let name = pipeline.spec.kafka.secret_name();
+    if let Some(database) = &pipeline.spec.database {
+        let name = &database.secret_ref.name;
+        require(name, secret(namespace, name, "spec.database.secretRef", world)?, &["uri"])?;
+    }
+    let connection = pipeline.spec.connection();
+    let Some(name) = pipeline.spec.kafka.brought_secret() else {
+        if !world.without_users.contains(connection) {
+            return Ok(());
+        }
+        let message = format!(
+            "Kafka connection {connection} has no users, because its security-protocol is PLAINTEXT; name a Secret in \
+             spec.kafka.user.secretRef"
+        );
+        return Err(Objection::refuse("NoKafkaUsers", message));
+    };
     let kafka = secret(namespace, name, "spec.kafka.user.secretRef", world)?;
     require(name, kafka, &["bootstrap-servers", "security-protocol"])?;
     match kafka.plain.get("security-protocol").map(|value| value.trim()) {
@@ -141,10 +157,6 @@ fn secrets(pipeline: &EventPipeline, world: &World) -> Result<(), Objection> {
             );
             return Err(Objection::refuse("SecretInvalid", message));
         }
-    }
-    if let Some(database) = &pipeline.spec.database {
-        let name = &database.secret_ref.name;
-        require(name, secret(namespace, name, "spec.database.secretRef", world)?, &["uri"])?;
     }
     Ok(())
 }

@@ -57,6 +57,11 @@ fn refused(pipeline: &EventPipeline, world: &World) -> (String, String) {
 #[test]
 fn a_pipeline_with_all_it_needs_is_valid() {
     assert_eq!(validate(&pipeline(|_| {}), &world()), Ok(()));
+    // The operator makes what is not there yet.
+    let mut world = world();
+    world.secrets.remove("kafka");
+    let managed = pipeline(|v| v["spec"]["kafka"]["user"] = json!({"managed": {}}));
+    assert_eq!(validate(&managed, &world), Ok(()));
 }
 
 #[test]
@@ -137,6 +142,14 @@ fn each_thing_that_is_wrong_is_named_with_what_to_do() {
                     .insert("security-protocol".into(), "SSL".into());
             },
             &["SASL_SSL"],
+        ),
+        (
+            "NoKafkaUsers",
+            |v| v["spec"]["kafka"]["user"] = json!({"managed": {}}),
+            |w| {
+                w.without_users.insert("main".into());
+            },
+            &["connection main", "PLAINTEXT", "spec.kafka.user.secretRef"],
         ),
         ("ImageUnknown", |_| {}, |w| w.images.clear(), &["no image for wallet", "commands"]),
         (

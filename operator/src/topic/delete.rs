@@ -1,16 +1,13 @@
 //! What is left to do when a KafkaTopic goes: its topic goes by id, or stays and an Event says why.
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
 use tidegate_crds::{KafkaTopic, conditions::ABANDON_ANNOTATION, topic::DeletionPolicy};
 use uuid::Uuid;
 
 use super::{claims, error::TopicError};
 use crate::{
-    context::{Context, MANAGER},
+    context::Context,
+    finalizer,
     gateway::{Gateway, GatewayError},
 };
 
@@ -19,7 +16,7 @@ pub const FINALIZER: &str = "tidegate.dev/kafka-topic";
 
 /// Whether the finalizer is on the resource.
 pub fn is_held(topic: &KafkaTopic) -> bool {
-    topic.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
+    finalizer::is_held(topic, FINALIZER)
 }
 
 /// Puts the finalizer on or takes it off, as the policy says.
@@ -27,26 +24,9 @@ pub fn is_held(topic: &KafkaTopic) -> bool {
 /// # Errors
 /// What the API server said.
 pub async fn hold(context: &Context, topic: &KafkaTopic, hold: bool) -> Result<(), TopicError> {
-    if is_held(topic) == hold {
-        return Ok(());
-    }
-    let metadata = &topic.metadata;
-    let (Some(name), Some(namespace)) = (&metadata.name, &metadata.namespace) else { return Ok(()) };
-    let finalizers: &[&str] = if hold { &[FINALIZER] } else { &[] };
-    let body = serde_json::json!({
-        "apiVersion": "tidegate.dev/v1alpha1",
-        "kind": "KafkaTopic",
-        "metadata": {"name": name, "uid": metadata.uid, "finalizers": finalizers},
-    });
-    // A manager of its own: applying the finalizer must not look like giving up the status.
-    let manager = PatchParams::apply(&format!("{MANAGER}-finalizer")).force();
-    let api: Api<KafkaTopic> = Api::namespaced(context.client.clone(), namespace);
-    match api.patch(name, &manager, &Patch::Apply(body)).await {
-        Ok(_) => Ok(()),
-        // Gone already.
-        Err(kube::Error::Api(status)) if status.code == 404 || (!hold && status.code == 409) => Ok(()),
-        Err(error) => Err(TopicError::Kubernetes { doing: "setting the finalizer", source: Box::new(error) }),
-    }
+    finalizer::hold(&context.client, topic, FINALIZER, hold)
+        .await
+        .map_err(|error| TopicError::Kubernetes { doing: "setting the finalizer", source: Box::new(error) })
 }
 
 /// What becomes of the topic.

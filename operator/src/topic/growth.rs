@@ -93,10 +93,12 @@ pub fn next(topic: &str, to: i32, recorded: Option<&TopicGrowth>, around: &Surro
         // One that was started since.
         (_, Some(_)) => enter(GrowthStep::StoppingProducers),
         (GrowthStep::StoppingProducers, None) => enter(GrowthStep::Draining),
-        (GrowthStep::Draining, None) => match around.readers.iter().find(|reader| reader.ordered && reader.waiting != Some(0)) {
-            Some(reader) => wait(undrained(topic, to, reader)),
-            None => enter(GrowthStep::GrowingRetryTopics),
-        },
+        (GrowthStep::Draining, None) => {
+            match around.readers.iter().find(|reader| reader.ordered && reader.waiting != Some(0)) {
+                Some(reader) => wait(undrained(topic, to, reader)),
+                None => enter(GrowthStep::GrowingRetryTopics),
+            }
+        }
         (GrowthStep::GrowingRetryTopics, None) => {
             let small = |retry: &&RetryTopic| retry.partitions.is_none_or(|partitions| partitions < to);
             match around.retries.iter().find(small) {

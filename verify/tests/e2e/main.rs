@@ -10,6 +10,7 @@ mod faults;
 mod growth;
 mod helm;
 mod lag;
+mod managed_users;
 mod operator_loss;
 mod pipelines;
 mod projector_loss;

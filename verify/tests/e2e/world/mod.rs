@@ -4,6 +4,7 @@ mod kubernetes;
 mod money;
 mod tenant;
 mod topics;
+mod users;
 
 use std::{
     panic::{AssertUnwindSafe, resume_unwind},

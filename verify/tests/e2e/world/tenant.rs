@@ -19,7 +19,7 @@ impl World {
         self.administer(&format!("CREATE ROLE {database} LOGIN PASSWORD '{database}'")).await;
         self.administer(&format!("CREATE DATABASE {database} OWNER {database}")).await;
 
-        let theirs = self.secret("wallet", "wallet-kafka").await;
+        let theirs = self.secret("tidegate-system", "kafka-main").await;
         let ca = theirs["ca.crt"].clone();
         let kafka = json!({
             "bootstrap-servers": theirs["bootstrap-servers"], "security-protocol": "SASL_SSL", "sasl-mechanism": "SCRAM-SHA-512",
@@ -97,7 +97,8 @@ impl World {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.map(drop)
     }
 
-    async fn secret(&self, namespace: &str, name: &str) -> Value {
+    /// The values of a Secret.
+    pub async fn secret(&self, namespace: &str, name: &str) -> Value {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let found = eventually(&format!("Secret {namespace}/{name}"), SOON, async || {
             secrets.get(name).await.map_err(|error| error.to_string())

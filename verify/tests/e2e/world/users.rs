@@ -1,0 +1,189 @@
+//! Kafka as one of its users sees it: what a client gets that has a processor's Secret and no other.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{FutureProducer, FutureRecord, Producer},
+    topic_partition_list::{Offset, TopicPartitionList},
+};
+use serde_json::json;
+use tidegate_kafka::{Acl, AclFilter, AdminOptions as Limits, KafkaAdmin, Krafka, RequestMetrics};
+use tidegate_settings::binding::{self, KafkaConnection, KafkaSecurity, ScramMechanism};
+
+use super::{SOON, World, eventually};
+
+const REQUEST: Duration = Duration::from_secs(15);
+
+/// What became of something that was tried.
+pub type Tried = Result<(), RDKafkaErrorCode>;
+
+/// Somebody who has a Secret.
+pub struct Client {
+    /// Its name in Kafka.
+    pub username: String,
+    config: ClientConfig,
+}
+
+fn tried<T>(outcome: Result<T, KafkaError>) -> Tried {
+    outcome.map(drop).map_err(|error| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown))
+}
+
+impl Client {
+    /// Whether brokers let it in. One that they do not is told by no answer.
+    pub fn logs_in(&self) -> bool {
+        let consumer: BaseConsumer = self.config.create().expect("a Kafka client can be built");
+        consumer.fetch_metadata(None, Duration::from_secs(5)).is_ok()
+    }
+
+    /// Looks at a topic.
+    pub fn sees(&self, topic: &str) -> Tried {
+        let consumer: BaseConsumer = self.config.create().expect("a Kafka client can be built");
+        let metadata =
+            consumer.fetch_metadata(Some(topic), REQUEST).map_err(|_| RDKafkaErrorCode::OperationTimedOut)?;
+        match metadata.topics().first().and_then(|found| found.error()) {
+            None => Ok(()),
+            Some(error) => Err(error.into()),
+        }
+    }
+
+    /// Fetches from the beginning of a topic's partition, which holds something.
+    pub fn reads(&self, topic: &str, partition: i32) -> Tried {
+        let mut config = self.config.clone();
+        config.set("group.id", "nobody").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create().expect("a Kafka consumer can be built");
+        let mut wanted = TopicPartitionList::new();
+        wanted.add_partition_offset(topic, partition, Offset::Offset(0)).expect("an offset can be asked for");
+        consumer.assign(&wanted).expect("partitions can be assigned");
+        match consumer.poll(REQUEST) {
+            None => Err(RDKafkaErrorCode::OperationTimedOut),
+            Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => Ok(()),
+            Some(Err(error)) => tried::<()>(Err(error)),
+        }
+    }
+
+    /// Writes a record.
+    pub async fn writes(&self, topic: &str) -> Tried {
+        let mut config = self.config.clone();
+        config.set("message.timeout.ms", "10000");
+        let producer: FutureProducer = config.create().expect("a Kafka producer can be built");
+        let record = FutureRecord::to(topic).key("nobody").payload("nothing that anybody understands");
+        tried(producer.send(record, REQUEST).await.map_err(|(error, _)| error))
+    }
+
+    /// Asks for what a group has committed.
+    pub fn reads_offsets_of(&self, group: &str, topic: &str) -> Tried {
+        let mut config = self.config.clone();
+        config.set("group.id", group);
+        let consumer: BaseConsumer = config.create().expect("a Kafka consumer can be built");
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition(topic, 0);
+        let answered = consumer.committed_offsets(asked, REQUEST);
+        tried(answered.and_then(|list| list.elements().into_iter().try_for_each(|one| one.error())))
+    }
+
+    /// Becomes a member of a group.
+    pub fn joins(&self, group: &str, topic: &str) -> Tried {
+        let mut config = self.config.clone();
+        config.set("group.id", group).set("enable.partition.eof", "true").set("enable.auto.commit", "false");
+        let consumer: BaseConsumer = config.create().expect("a Kafka consumer can be built");
+        consumer.subscribe(&[topic]).expect("a subscription can be wished for");
+        match consumer.poll(REQUEST) {
+            None => Err(RDKafkaErrorCode::OperationTimedOut),
+            Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => Ok(()),
+            Some(Err(error)) => tried::<()>(Err(error)),
+        }
+    }
+
+    /// Takes a transactional id, and fences whoever has it.
+    pub fn takes(&self, transactional_id: &str) -> Tried {
+        let mut config = self.config.clone();
+        config.set("transactional.id", transactional_id);
+        let producer: FutureProducer = config.create().expect("a Kafka producer can be built");
+        tried(producer.init_transactions(REQUEST))
+    }
+
+    /// Creates a topic.
+    pub async fn creates(&self, topic: &str) -> Tried {
+        let admin: AdminClient<DefaultClientContext> = self.config.create().expect("a Kafka client can be built");
+        let wanted = NewTopic::new(topic, 1, TopicReplication::Fixed(3));
+        let answers = admin.create_topics([&wanted], &AdminOptions::new()).await.expect("Kafka answers");
+        answers.into_iter().try_for_each(|answer| answer.map(drop).map_err(|(_, code)| code))
+    }
+
+    /// Deletes a topic.
+    pub async fn deletes(&self, topic: &str) -> Tried {
+        let admin: AdminClient<DefaultClientContext> = self.config.create().expect("a Kafka client can be built");
+        let answers = admin.delete_topics(&[topic], &AdminOptions::new()).await.expect("Kafka answers");
+        answers.into_iter().try_for_each(|answer| answer.map(drop).map_err(|(_, code)| code))
+    }
+}
+
+impl World {
+    /// Whoever has a Secret of a namespace.
+    pub async fn who_has(&self, namespace: &str, secret: &str) -> Client {
+        let values = self.secret(namespace, secret).await;
+        let text = |key: &str| values[key].as_str().unwrap_or_else(|| panic!("Secret {secret} has {key}")).to_owned();
+        let username = text("username");
+        let mut config = self.environment.kafka.client_config();
+        config.set("sasl.mechanism", text("sasl-mechanism"));
+        config.set("sasl.username", &username).set("sasl.password", text("password"));
+        Client { username, config }
+    }
+
+    /// Kafka's ACLs and users, as an administrator has them.
+    pub fn administration(&self) -> Krafka {
+        let kafka = &self.environment.kafka;
+        let connection = KafkaConnection {
+            bootstrap_servers: kafka.bootstrap_servers.clone(),
+            security: KafkaSecurity::SaslSsl {
+                mechanism: ScramMechanism::from_name(&kafka.mechanism).expect("a SCRAM mechanism"),
+                username: kafka.username.clone(),
+                password: binding::Secret::new(&kafka.password),
+                ca_file: Some(kafka.ca_file.clone()),
+            },
+        };
+        Krafka::new(connection, Limits::default(), RequestMetrics::default())
+    }
+
+    /// What is said of a user.
+    pub async fn acls_of(&self, username: &str) -> BTreeSet<Acl> {
+        eventually("Kafka says which ACLs there are", SOON, async || {
+            let found = self.administration().describe_acls(&AclFilter::of_user(username)).await;
+            found.map_err(|error| error.to_string())
+        })
+        .await
+    }
+
+    /// Users of which the name begins so.
+    pub async fn users_in_kafka(&self, prefix: &str) -> Vec<String> {
+        let listed = eventually("Kafka says which users there are", SOON, async || {
+            self.administration().list_users().await.map_err(|error| error.to_string())
+        })
+        .await;
+        listed.into_keys().filter(|name| name.starts_with(prefix)).collect()
+    }
+
+    /// `kubectl annotate --overwrite` of an EventPipeline.
+    pub async fn annotate_pipeline(&self, namespace: &str, name: &str, key: &str, value: &str) {
+        let patch = json!({"metadata": {"annotations": {key: value}}});
+        self.event_pipelines(namespace)
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap_or_else(|error| panic!("EventPipeline {namespace}/{name} cannot be annotated: {error}"));
+    }
+
+    /// Secrets of a namespace.
+    pub fn secrets(&self, namespace: &str) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}

@@ -6,6 +6,7 @@
 mod claim;
 mod finish;
 mod kafka;
+mod look;
 mod memory;
 mod names;
 mod plan;
@@ -13,6 +14,7 @@ mod rights;
 mod secret;
 #[cfg(test)]
 mod shell_tests;
+mod tell;
 pub mod watch;
 
 use std::{
@@ -20,12 +22,8 @@ use std::{
     time::Instant,
 };
 
-use k8s_openapi::api::core::v1::{ObjectReference, Pod, Secret};
-use kube::{
-    Api,
-    api::{ListParams, PostParams},
-    runtime::{events::EventType, reflector::ObjectRef},
-};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use kube::{Api, api::ListParams, runtime::reflector::ObjectRef};
 use tidegate_crds::{
     EventPipeline,
     pipeline::{KafkaUserStatus, UserPhase},
@@ -39,10 +37,10 @@ pub use self::{
     plan::InKafka,
 };
 use self::{
+    look::Looked,
     memory::Rest,
     names::Owner,
-    plan::{Desired, Seen, Step, User, plan},
-    secret::Way,
+    plan::{Desired, Step, plan},
 };
 use super::{PipelineError, apply::Applier, build::selector, pod::ROLL_ANNOTATION, record};
 use crate::{
@@ -77,13 +75,6 @@ pub struct Users<'a> {
     pub pipeline: &'a EventPipeline,
     /// The pipeline, for Events.
     pub about: &'a ObjectReference,
-}
-
-/// What was looked at.
-struct Looked {
-    seen: Seen,
-    secrets: BTreeMap<String, Secret>,
-    way: Option<Way>,
 }
 
 impl Users<'_> {
@@ -228,63 +219,6 @@ impl Users<'_> {
         Err(PipelineError::Defect("steps towards the Kafka users come to no end".to_owned()))
     }
 
-    async fn look(&self, desired: &Desired) -> Result<Looked, PipelineError> {
-        let way = self.way().await?;
-        let mut secrets = BTreeMap::new();
-        for processor in desired.rights.keys() {
-            if let Some(secret) = self.secret(processor, way.as_ref()).await? {
-                secrets.insert(processor.clone(), secret);
-            }
-        }
-        let records: BTreeSet<KafkaUserStatus> = self.records().into_iter().collect();
-        let known = desired.known.iter().flat_map(|processor| desired.owner.users(processor));
-        let mut users: BTreeSet<User> =
-            known.map(|name| User { connection: desired.connection.clone(), name }).collect();
-        users.extend(records.iter().map(User::of));
-        // Of a connection that the operator does not have any more nothing is known.
-        users.retain(|user| self.context.connections.contains_key(&user.connection));
-        let found = users.into_iter().map(|user| async move {
-            let found = self.gateway(&user.connection)?.user(&user.name).await?;
-            Ok::<_, PipelineError>((user, found))
-        });
-        let kafka = futures::future::try_join_all(found).await?.into_iter().collect();
-        let seen = Seen {
-            records,
-            secrets: secrets.iter().map(|(processor, found)| (processor.clone(), secret::seen(found))).collect(),
-            kafka,
-            lingering: self.memory(|memory| memory.lingering.clone()),
-            ..Seen::default()
-        };
-        Ok(Looked { seen, secrets, way })
-    }
-
-    /// A processor's Secret, its way to Kafka brought up to date; the password stays, so nobody is locked out.
-    async fn secret(&self, processor: &str, way: Option<&Way>) -> Result<Option<Secret>, PipelineError> {
-        let name = self.pipeline.managed_secret(processor);
-        let found = self.secrets().get_opt(&name).await.map_err(PipelineError::kubernetes("reading a Secret"))?;
-        let (Some(found), Some(way)) = (&found, way) else { return Ok(found) };
-        match secret::held(found) {
-            Some((username, password)) if !secret::leads(found, way) => {
-                let wanted = secret::build(self.pipeline, processor, way, &username, &password, Some(found));
-                self.write_secret(&wanted).await.map(Some)
-            }
-            _ => Ok(Some(found.clone())),
-        }
-    }
-
-    async fn write_secret(&self, wanted: &Secret) -> Result<Secret, PipelineError> {
-        let api = self.secrets();
-        let name = wanted.metadata.name.as_deref().unwrap_or_default();
-        let parameters =
-            PostParams { field_manager: Some(crate::context::MANAGER.to_owned()), ..PostParams::default() };
-        let written = if wanted.metadata.resource_version.is_some() {
-            api.replace(name, &parameters, wanted).await
-        } else {
-            api.create(&parameters, wanted).await
-        };
-        written.map_err(PipelineError::kubernetes("writing the Secret of a Kafka user"))
-    }
-
     async fn carry_out(&self, step: &Step, looked: &mut Looked) -> Result<Option<plan::SecretSeen>, PipelineError> {
         match step {
             Step::Record(records) => {
@@ -326,70 +260,6 @@ impl Users<'_> {
             Step::Remove(user) => remove(self.claimed(&user.connection).await?, &user.name).await?,
         }
         Ok(None)
-    }
-
-    /// What is worth an Event.
-    async fn tell(&self, step: &Step, before: &Seen, meddled: bool) {
-        match step {
-            Step::Grant(_, acls) | Step::Revoke(_, acls) if meddled => {
-                let (action, done) = match step {
-                    Step::Grant(..) => ("Grant", "put back"),
-                    _ => ("Revoke", "taken away again"),
-                };
-                let some: Vec<String> = acls.iter().take(5).map(ToString::to_string).collect();
-                let more = if acls.len() > some.len() { ", and more" } else { "" };
-                let note = format!("somebody changed rights in Kafka; {done}: {}{more}", some.join(", "));
-                self.context.events.warning(self.about, "KafkaRightsReverted", action, note).await;
-            }
-            Step::Give { processor, user } if meddled => {
-                let note = format!("Kafka user {} was deleted by somebody and is made again", user.name);
-                self.say(EventType::Warning, processor, "KafkaUserRestored", "Restore", note).await;
-            }
-            Step::Issue { processor, user } => self.tell_issued(processor, user, before).await,
-            Step::Remove(user) => {
-                let record = before.records.iter().find(|record| User::of(record) == *user);
-                let processor = record.map(|record| record.processor.clone()).unwrap_or_default();
-                let note = format!("Kafka user {} and its rights were removed: no pod uses it any more", user.name);
-                self.say(EventType::Normal, &processor, "KafkaUserRemoved", "Delete", note).await;
-            }
-            _ => {}
-        }
-    }
-
-    async fn tell_issued(&self, processor: &str, user: &User, before: &Seen) {
-        let (secret, name) = (self.pipeline.managed_secret(processor), &user.name);
-        let (type_, reason, note) = match before.records.iter().find(|record| User::of(record) == *user) {
-            Some(KafkaUserStatus { phase: UserPhase::Next, .. }) => (
-                EventType::Normal,
-                "CredentialsRotating",
-                format!(
-                    "Kafka user {name} takes the place of processor {processor}'s former one; Secret {secret} holds it"
-                ),
-            ),
-            Some(KafkaUserStatus { secret_version: Some(_), .. }) => (
-                EventType::Warning,
-                "CredentialsReplaced",
-                format!(
-                    "Secret {secret} was missing or did not hold what it should; Kafka user {name} has another password"
-                ),
-            ),
-            _ => {
-                (EventType::Normal, "KafkaUserCreated", format!("Kafka user {name} was made; Secret {secret} holds it"))
-            }
-        };
-        self.say(type_, processor, reason, "Issue", note).await;
-    }
-
-    /// An Event about the pipeline and a processor's Secret.
-    async fn say(&self, type_: EventType, processor: &str, reason: &str, action: &str, note: String) {
-        let secret = ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Secret".to_owned()),
-            namespace: self.pipeline.metadata.namespace.clone(),
-            name: Some(self.pipeline.managed_secret(processor)),
-            ..ObjectReference::default()
-        };
-        self.context.events.of_two(type_, self.about, secret, reason, action, note).await;
     }
 
     /// What there should be.
@@ -476,20 +346,6 @@ impl Users<'_> {
         Ok(gateway)
     }
 
-    async fn way(&self) -> Result<Option<Way>, PipelineError> {
-        let Some(connection) = self.gateway(self.pipeline.spec.connection())?.connection() else { return Ok(None) };
-        let Some(authorities) = Way::authorities_of(connection) else { return Ok(None) };
-        let pem = match authorities {
-            None => None,
-            Some(path) => {
-                let read = tokio::fs::read(&path).await;
-                let failed = |error| PipelineError::Defect(format!("reading {}: {error}", path.display()));
-                Some(read.map_err(failed)?)
-            }
-        };
-        Ok(Some(Way::new(connection, pem)))
-    }
-
     fn no_users_there(&self) -> PipelineError {
         let connection = self.pipeline.spec.connection();
         PipelineError::Refused(Refusal::new(
@@ -498,10 +354,6 @@ impl Users<'_> {
                 "Kafka connection {connection} has no users: its security-protocol is PLAINTEXT; name a Secret in spec.kafka.user.secretRef"
             ),
         ))
-    }
-
-    fn secrets(&self) -> Api<Secret> {
-        Api::namespaced(self.context.client.clone(), self.namespace())
     }
 
     fn memory<R>(&self, work: impl FnOnce(&mut memory::Memory) -> R) -> R {

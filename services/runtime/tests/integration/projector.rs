@@ -183,6 +183,25 @@ async fn a_projection_equals_the_log_and_kafka_is_told_how_far_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn records_that_come_all_the_time_are_left_to_gather_behind_the_first() {
+    let (topic, database, group) = (Topic::create(1).await, Database::create(TABLES).await, group());
+    let paced = ConsumerConfig { batch_pace: Duration::from_secs(8), ..config(&topic.name, &group) };
+    let member = Member::start(paced, &database.pool, "a", Trap::None);
+    // Each is in the log before the next one is sent; the first is applied without waiting for them.
+    topic.produce(numbered(0, 1)).await;
+    eventually("the first is applied", || async { applied(&database.pool).await == 1 }).await;
+    for number in 1..9 {
+        topic.produce(numbered(number, number + 1)).await;
+    }
+    eventually("all are applied", || async { applied(&database.pool).await == 9 }).await;
+    let transactions: i64 =
+        sqlx::query_scalar("SELECT count(DISTINCT xmin::text) FROM applied").fetch_one(&database.pool).await.unwrap();
+    assert!((2..=4).contains(&transactions), "nine records in {transactions} transactions");
+    member.stop().await;
+    projection_is_log(&topic, &database.pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_start_goes_on_where_the_first_one_ended_whatever_kafka_believes() {
     let (topic, database, group) = (Topic::create(2).await, Database::create(TABLES).await, group());
     topic.produce(numbered(0, 100)).await;

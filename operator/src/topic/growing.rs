@@ -143,3 +143,7 @@ impl One<'_> {
         found.iter().filter_map(|topic| self.context.topic_memories.status(topic).partitions).max()
     }
 }
+
+#[cfg(test)]
+#[path = "growing_tests.rs"]
+mod tests;

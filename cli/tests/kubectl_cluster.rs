@@ -93,3 +93,18 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     let output = watching.wait_with_output().expect("it has ended");
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn a_replay_is_looked_at_first_and_changes_nothing() {
+    let before = json(&["status", "wallet", "-n", "wallet", "-o", "json"])[0]["generation"].clone();
+    let arguments = ["replay", "wallet", "ledger-projector", "-n", "wallet", "--id", "a-look", "--from", "earliest"];
+    let (good, said, stderr) = run(&arguments);
+    assert!(good, "{stderr}");
+    for words in ["ledger-projector", "read again", "Nothing is changed yet", r#"{"position":"Earliest"}"#] {
+        assert!(said.contains(words), "{said} lacks {words}");
+    }
+    assert_eq!(json(&["status", "wallet", "-n", "wallet", "-o", "json"])[0]["generation"], before);
+
+    let (good, _, stderr) = run(&["redrive", "wallet", "ledgre", "-n", "wallet", "--id", "a-look"]);
+    assert!(!good && stderr.contains("no processor ledgre") && stderr.contains("ledger-projector"), "{stderr}");
+}

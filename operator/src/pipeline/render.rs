@@ -13,7 +13,10 @@ use super::{
     resolve::{named, topic_view},
     validate::{Objection, SecretView, TopicView, World, validate},
 };
-use crate::config::ImageConfig;
+use crate::{
+    alerts::{self, kinds::Served},
+    config::{AlertsConfig, ImageConfig},
+};
 
 /// What would be applied, and what was taken for granted.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,6 +41,9 @@ pub enum RenderError {
     /// A defect.
     #[error(transparent)]
     Settings(#[from] LoadError),
+    /// A defect.
+    #[error("writing alerting rules: {0}")]
+    Rules(#[from] serde_saphyr::SerializeError),
     /// A defect.
     #[error("writing an object as JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -88,6 +94,15 @@ pub fn render(
             serde_json::to_value(deployment)?,
         ]);
     }
+    let monitoring = alerts::objects(pipeline, &AlertsConfig::default(), Served::default())?;
+    for rules in monitoring.config_maps {
+        objects.push(serde_json::to_value(rules)?);
+    }
+    assumed.push(
+        "alerting rules are made as the chart makes them by default, in ConfigMaps; a cluster that serves PrometheusRule and PodMonitor \
+         gets these instead"
+            .to_owned(),
+    );
     objects.retain(|object| !object.is_null());
     for object in &mut objects {
         if let Some(metadata) = object["metadata"].as_object_mut() {
@@ -213,10 +228,10 @@ mod tests {
     fn what_the_operator_would_apply_is_rendered_in_its_order() {
         let rendered = render(&pipeline(|_| {}), &[orders()], &BTreeMap::new()).unwrap();
         assert_eq!(
-            kinds(&rendered),
-            ["KafkaTopic", "ServiceAccount", "ConfigMap", "PodDisruptionBudget", "Deployment"]
+            kinds(&rendered)[..6],
+            ["KafkaTopic", "ServiceAccount", "ConfigMap", "PodDisruptionBudget", "Deployment", "ConfigMap"]
         );
-        assert_eq!(rendered.assumed, Vec::<String>::new());
+        assert_eq!(rendered.assumed.len(), 1, "{:?}", rendered.assumed);
         let dead_letters = &rendered.objects[0];
         assert_eq!(dead_letters["spec"]["topicName"], "orders-dlq");
         assert_eq!(

@@ -10,8 +10,7 @@ use tidegate_settings::binding::Secret;
 use uuid::Uuid;
 
 use crate::{
-    Acl, AclFilter, AdminError, Cluster, CommittedOffset, ConfigChange, Credential, Group, ListedOffset, NewTopic,
-    OffsetSpec, Readable, Topic, TopicConfig, TopicPartition,
+    Acl, AclFilter, AdminError, Cluster, CommittedOffset, ConfigChange, Credential, Group, ListedOffset, NewTopic, OffsetSpec, Portion, Readable, Topic, TopicConfig, TopicPartition, Transactor,
 };
 
 /// One outcome for each item that was asked for. What hits the whole call (no broker reachable, a wrong password) is every
@@ -101,4 +100,20 @@ pub trait KafkaAdmin: fmt::Debug + Send + Sync {
 
     /// Deletes the ACLs that filters match; the answer is which. None is no error.
     async fn delete_acls(&self, filters: &BTreeSet<AclFilter>) -> PerItem<AclFilter, BTreeSet<Acl>>;
+
+    /// Some records of each partition from an offset on, as a read_committed consumer gets them; to be asked on from where the answer
+    /// ends. An offset outside the log is `OFFSET_OUT_OF_RANGE`. Takes the right to read the topics.
+    async fn read_records(&self, from: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, Portion>;
+
+    /// Sets what a group has committed, without metadata; a group that does not exist begins to. One that has members refuses with
+    /// `UNKNOWN_MEMBER_ID`. Partitions that are not named stay as they are.
+    async fn set_offsets(&self, group: &str, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, ()>;
+
+    /// Makes a group forget what it has committed for partitions, as if it had never read them. A group whose members have subscribed
+    /// to the topic refuses with `GROUP_SUBSCRIBED_TO_TOPIC`; what was not committed is no error.
+    async fn forget_offsets(&self, group: &str, partitions: &[TopicPartition]) -> PerItem<TopicPartition, ()>;
+
+    /// Becomes the writer of transactions of an id. Whoever was it before writes nothing any more, and what it had under way has ended,
+    /// one way or the other, when this answers.
+    async fn transactor(&self, id: &str) -> Result<Box<dyn Transactor>, AdminError>;
 }

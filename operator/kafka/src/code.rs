@@ -178,7 +178,11 @@ impl ErrorCode {
     pub const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Self = Self(53);
     pub const SECURITY_DISABLED: Self = Self(54);
     pub const SASL_AUTHENTICATION_FAILED: Self = Self(58);
+    pub const MESSAGE_TOO_LARGE: Self = Self(10);
+    pub const UNKNOWN_MEMBER_ID: Self = Self(25);
     pub const GROUP_ID_NOT_FOUND: Self = Self(69);
+    pub const GROUP_SUBSCRIBED_TO_TOPIC: Self = Self(86);
+    pub const INVALID_PRODUCER_EPOCH: Self = Self(47);
     pub const TOPIC_DELETION_DISABLED: Self = Self(73);
     pub const RESOURCE_NOT_FOUND: Self = Self(91);
     pub const DUPLICATE_RESOURCE: Self = Self(92);

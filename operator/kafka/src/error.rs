@@ -43,11 +43,19 @@ pub enum Api {
     CreateAcls,
     /// Deletes ACLs.
     DeleteAcls,
+    /// Reads records.
+    ReadRecords,
+    /// Sets committed offsets.
+    SetOffsets,
+    /// Forgets committed offsets.
+    ForgetOffsets,
+    /// Writes in transactions.
+    Transact,
 }
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::DescribeCluster,
         Self::DescribeTopics,
         Self::CreateTopics,
@@ -66,6 +74,10 @@ impl Api {
         Self::DescribeAcls,
         Self::CreateAcls,
         Self::DeleteAcls,
+        Self::ReadRecords,
+        Self::SetOffsets,
+        Self::ForgetOffsets,
+        Self::Transact,
     ];
 
     /// The name in metrics.
@@ -89,6 +101,10 @@ impl Api {
             Self::DescribeAcls => "describe_acls",
             Self::CreateAcls => "create_acls",
             Self::DeleteAcls => "delete_acls",
+            Self::ReadRecords => "read_records",
+            Self::SetOffsets => "set_offsets",
+            Self::ForgetOffsets => "forget_offsets",
+            Self::Transact => "transact",
         }
     }
 
@@ -104,6 +120,9 @@ impl Api {
                 | Self::DeleteUsers
                 | Self::CreateAcls
                 | Self::DeleteAcls
+                | Self::SetOffsets
+                | Self::ForgetOffsets
+                | Self::Transact
         )
     }
 
@@ -127,6 +146,10 @@ impl Api {
             Self::DescribeAcls => "reading the ACLs",
             Self::CreateAcls => "creating the ACL",
             Self::DeleteAcls => "deleting ACLs:",
+            Self::ReadRecords => "reading records of partition",
+            Self::SetOffsets => "setting the committed offset of partition",
+            Self::ForgetOffsets => "forgetting the committed offset of partition",
+            Self::Transact => "writing as transactional id",
         }
     }
 }

@@ -11,7 +11,9 @@ mod code;
 mod error;
 mod metrics;
 mod model;
+mod records;
 mod tally;
+mod transactor;
 #[cfg(feature = "twin")]
 pub mod twin;
 
@@ -25,4 +27,6 @@ pub use model::{
     Broker, Cluster, CommittedOffset, ConfigChange, ConfigEntry, ConfigSource, Group, GroupKind, GroupState,
     ListedOffset, Member, NewTopic, OffsetSpec, Partition, Readable, Topic, TopicConfig, TopicPartition,
 };
+pub use records::{LoggedRecord, Portion};
 pub use tally::Tally;
+pub use transactor::{Outgoing, Transactor};

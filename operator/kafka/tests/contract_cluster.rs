@@ -20,7 +20,7 @@ use krafka::{
     producer::{TopicPartitionOffset, TransactionalProducer},
 };
 use tidegate_kafka::{
-    AdminError, AdminOptions, Api, ConfigSource, ErrorClass, ErrorCode, GroupKind, KafkaAdmin, Krafka, NewTopic,
+    AdminError, AdminOptions, Api, ConfigSource, ErrorClass, ErrorCode, GroupKind, KafkaAdmin, Krafka, LoggedRecord, NewTopic,
     OffsetSpec, Outcome, RequestMetrics, Tally, TopicConfig, TopicPartition, WriteMode, twin::Twin,
 };
 use tidegate_settings::binding::{KafkaConnection, KafkaSecurity, ScramMechanism, Secret};
@@ -125,6 +125,24 @@ impl World for Cluster {
             let written = producer.send(record(partition, *time)).await.expect("the record is written");
             assert!(written.is_persisted(), "{written:?}");
         }
+        producer.close().await.expect("the producer closes");
+    }
+
+    async fn append(&self, partition: &TopicPartition, record: LoggedRecord) {
+        let LoggedRecord { timestamp, key, value, headers, .. } = record;
+        let mut sent = Record::new(&partition.topic, "").partition(partition.partition).timestamp(timestamp);
+        sent.value = value.map(Into::into);
+        if let Some(key) = key {
+            sent = sent.key(key);
+        }
+        for (name, value) in headers {
+            sent = match value {
+                Some(value) => sent.header(name, value),
+                None => sent.null_header(name),
+            };
+        }
+        let producer = self.others.producer().build().await.expect("a producer");
+        producer.send(sent).await.expect("the record is written");
         producer.close().await.expect("the producer closes");
     }
 

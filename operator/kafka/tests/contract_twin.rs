@@ -5,7 +5,7 @@ mod contract;
 
 use async_trait::async_trait;
 use contract::{World, contract};
-use tidegate_kafka::{GroupKind, KafkaAdmin, Operation, ResourceType, TopicPartition, twin::Twin};
+use tidegate_kafka::{GroupKind, KafkaAdmin, LoggedRecord, Operation, ResourceType, TopicPartition, twin::Twin};
 
 struct InMemory {
     twin: Twin,
@@ -30,6 +30,10 @@ impl World for InMemory {
 
     async fn produce(&self, partition: &TopicPartition, times: &[i64]) {
         self.twin.produce(&partition.topic, partition.partition, times).expect("the partition exists");
+    }
+
+    async fn append(&self, partition: &TopicPartition, record: LoggedRecord) {
+        self.twin.append(&partition.topic, partition.partition, record).expect("the partition exists");
     }
 
     async fn open_transaction(&self, partition: &TopicPartition, times: &[i64]) {

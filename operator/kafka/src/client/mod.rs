@@ -12,9 +12,12 @@ mod link;
 mod offsets;
 mod probe;
 mod raw;
+mod records;
+mod set_offsets;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod transactor;
 mod users;
 
 use std::{
@@ -37,9 +40,7 @@ use self::{
     link::{Client, Link},
 };
 use crate::{
-    Acl, AclFilter, Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, Credential, Group, KafkaAdmin,
-    ListedOffset, NewTopic, OffsetSpec, Outcome, PerItem, Readable, RequestMetrics, Tally, Topic, TopicConfig,
-    TopicPartition, WriteMode,
+    Acl, AclFilter, Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, Credential, Group, KafkaAdmin, ListedOffset, NewTopic, OffsetSpec, Outcome, PerItem, Portion, Readable, RequestMetrics, Tally, Topic, TopicConfig, TopicPartition, Transactor, WriteMode,
 };
 
 /// Limits of a connection.
@@ -389,5 +390,42 @@ impl KafkaAdmin for Krafka {
             |client, filters, deadline| async move { acls::delete(&client, filters, deadline).await },
         )
         .await
+    }
+
+    async fn read_records(&self, from: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, Portion> {
+        let partitions = self.options.partitions_per_request;
+        self.each(Api::ReadRecords, from.keys().cloned(), partitions, |client, keys, deadline| async move {
+            let wanted = keys.into_iter().filter_map(|key| from.get(&key).map(|from| (key, *from))).collect();
+            Ok(records::read(&self.call(client, deadline), &wanted).await)
+        })
+        .await
+    }
+
+    async fn set_offsets(&self, group: &str, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, ()> {
+        let partitions = self.options.partitions_per_request;
+        self.each(Api::SetOffsets, offsets.keys().cloned(), partitions, |client, keys, deadline| async move {
+            let wanted = keys.into_iter().filter_map(|key| offsets.get(&key).map(|offset| (key, *offset))).collect();
+            set_offsets::set(&client, group, &wanted, deadline).await
+        })
+        .await
+    }
+
+    async fn forget_offsets(&self, group: &str, keys: &[TopicPartition]) -> PerItem<TopicPartition, ()> {
+        let partitions = self.options.partitions_per_request;
+        self.each(Api::ForgetOffsets, keys.iter().cloned(), partitions, |client, keys, deadline| async move {
+            set_offsets::forget(&client, group, &keys, deadline).await
+        })
+        .await
+    }
+
+    async fn transactor(&self, id: &str) -> Result<Box<dyn Transactor>, AdminError> {
+        let deadline = self.deadline();
+        let opened = match self.link.client(deadline).await {
+            Ok(client) => transactor::KrafkaTransactor::open(client, id, self.options.deadline).await,
+            Err(error) => Err(error),
+        };
+        let opened = opened.map_err(|error| convert::error(Action::new(Api::Transact, id), error));
+        self.metrics.record(Api::Transact, opened.as_ref().err().map_or(Outcome::Ok, Outcome::of));
+        opened.map(|opened| Box::new(opened) as Box<dyn Transactor>)
     }
 }

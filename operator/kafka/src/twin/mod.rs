@@ -6,9 +6,11 @@
 mod access;
 mod configs;
 mod faults;
+mod records;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transactor;
 mod world;
 
 use std::{
@@ -24,9 +26,7 @@ use uuid::Uuid;
 pub use self::faults::{Call, Fault};
 use self::{faults::Verdict, state::State};
 use crate::{
-    Acl, AclFilter, Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, Credential, ErrorCode, Group,
-    GroupKind, GroupState, KafkaAdmin, ListedOffset, NewTopic, OffsetSpec, PerItem, Readable, Topic, TopicConfig,
-    TopicPartition, WriteMode,
+    Acl, AclFilter, Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, Credential, ErrorCode, Group, GroupKind, GroupState, KafkaAdmin, ListedOffset, NewTopic, OffsetSpec, PerItem, Portion, Readable, Topic, TopicConfig, TopicPartition, Transactor, WriteMode,
 };
 
 /// Kafka's no: the protocol's error and the broker's message.
@@ -222,5 +222,27 @@ impl KafkaAdmin for Twin {
         self.each(Api::DeleteAcls, WriteMode::Apply, filters.iter().cloned(), |state, filter| {
             Ok(state.delete_acls(filter))
         })
+    }
+
+    async fn read_records(&self, from: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, Portion> {
+        self.each(Api::ReadRecords, WriteMode::ValidateOnly, from.keys().cloned(), |state, key| {
+            state.partition(key)?.log.read(from.get(key).copied().unwrap_or_default())
+        })
+    }
+
+    async fn set_offsets(&self, group: &str, offsets: &BTreeMap<TopicPartition, i64>) -> PerItem<TopicPartition, ()> {
+        self.each(Api::SetOffsets, WriteMode::Apply, offsets.keys().cloned(), |state, key| {
+            state.set_offset(group, key, offsets.get(key).copied().unwrap_or_default())
+        })
+    }
+
+    async fn forget_offsets(&self, group: &str, partitions: &[TopicPartition]) -> PerItem<TopicPartition, ()> {
+        self.each(Api::ForgetOffsets, WriteMode::Apply, partitions.iter().cloned(), |state, key| {
+            state.forget_offset(group, key)
+        })
+    }
+
+    async fn transactor(&self, id: &str) -> Result<Box<dyn Transactor>, AdminError> {
+        self.open_transactor(id)
     }
 }

@@ -7,8 +7,7 @@ use uuid::Uuid;
 
 use super::{Refusal, configs, faults::Faults};
 use crate::{
-    Acl, Broker, Cluster, CommittedOffset, ConfigChange, ErrorCode, GroupKind, ListedOffset, Member, NewTopic,
-    OffsetSpec, Partition, Readable, Topic, TopicPartition, WriteMode,
+    Acl, Broker, Cluster, CommittedOffset, ConfigChange, ErrorCode, GroupKind, ListedOffset, LoggedRecord, Member, NewTopic, OffsetSpec, Partition, Readable, Topic, TopicPartition, WriteMode,
 };
 
 pub(super) struct State {
@@ -17,6 +16,8 @@ pub(super) struct State {
     pub(super) stopped: BTreeSet<i32>,
     pub(super) topics: BTreeMap<String, StoredTopic>,
     pub(super) groups: BTreeMap<String, StoredGroup>,
+    /// How many writers each transactional id has had.
+    pub(super) transactors: BTreeMap<String, u32>,
     /// Users with their passwords.
     pub(super) users: BTreeMap<String, Secret>,
     pub(super) acls: BTreeSet<Acl>,
@@ -47,6 +48,8 @@ pub(super) struct Log {
     pub(super) open_from: Option<i64>,
     /// Offsets at which there is no record: the markers that ended transactions, and what compaction removed.
     pub(super) gone: BTreeSet<i64>,
+    /// What records carry, where a test says so.
+    pub(super) contents: BTreeMap<i64, LoggedRecord>,
 }
 
 pub(super) struct StoredGroup {
@@ -133,6 +136,7 @@ impl State {
             stopped: BTreeSet::new(),
             topics: BTreeMap::new(),
             groups: BTreeMap::new(),
+            transactors: BTreeMap::new(),
             users: BTreeMap::new(),
             acls: BTreeSet::new(),
             unknown_after_creation: 0,

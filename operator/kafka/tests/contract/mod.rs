@@ -9,6 +9,7 @@ pub mod groups;
 pub mod offsets;
 pub mod topics;
 pub mod world;
+pub mod written;
 
 pub use world::{World, run, unique_prefix};
 
@@ -51,6 +52,12 @@ macro_rules! contract {
             access::deleting_takes_what_the_filter_says_and_nothing_else,
             access::a_name_is_meant_literally_or_as_a_beginning,
             access::acls_of_a_batch_are_refused_one_by_one,
+            written::offsets_are_set_and_forgotten_for_a_group_without_members,
+            written::a_classic_group_with_members_keeps_its_offsets,
+            written::a_kip_848_group_with_members_keeps_its_offsets,
+            written::records_are_read_with_all_that_they_carry,
+            written::records_of_an_open_transaction_are_read_when_it_has_committed,
+            written::records_and_offsets_of_a_transaction_come_together_and_only_from_the_last_writer,
         }
     };
     (@each $world:path; $($module:ident::$story:ident),+ $(,)?) => {

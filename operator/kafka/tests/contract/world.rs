@@ -4,7 +4,9 @@ use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
-use tidegate_kafka::{AclFilter, AdminError, ErrorCode, GroupKind, KafkaAdmin, NewTopic, Topic, TopicPartition};
+use tidegate_kafka::{
+    AclFilter, AdminError, ErrorCode, GroupKind, KafkaAdmin, LoggedRecord, NewTopic, Topic, TopicPartition,
+};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -24,6 +26,9 @@ pub trait World: Sync {
 
     /// Records arrive, one for each time.
     async fn produce(&self, partition: &TopicPartition, times: &[i64]);
+
+    /// A record arrives with what it carries.
+    async fn append(&self, partition: &TopicPartition, record: LoggedRecord);
 
     /// Records arrive in a transaction that stays open; one at a time.
     async fn open_transaction(&self, partition: &TopicPartition, times: &[i64]);

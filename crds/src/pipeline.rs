@@ -13,6 +13,8 @@ use tidegate_settings::{Consumes, DeadLetter, Http, Retry, RetryMode, Run};
 
 pub use self::{
     lag::{Alert, AlertName, Lag},
+    redrive::{Redrive, RedriveMatch, RedrivePhase, RedriveStatus},
+    replay::{Replay, ReplayFrom, ReplayPhase, ReplayPosition, ReplayStatus},
     scaling::{Scaling, ScalingStatus},
     trend::LagTrend,
     users::{KafkaUser, KafkaUserStatus, ManagedUser, ROTATE_ANNOTATION, UserPhase},
@@ -20,6 +22,8 @@ pub use self::{
 use crate::DEFAULT_CONNECTION;
 
 pub mod lag;
+mod redrive;
+mod replay;
 mod scaling;
 mod trend;
 mod users;
@@ -178,6 +182,19 @@ pub struct SecretRef {
     validation = Rule::new("!has(self.scaling) || has(self.consumes)")
         .message("scaling follows the lag of a consumer group; set consumes, or take scaling out")
         .field_path(".scaling"),
+    validation = Rule::new(
+        "!has(self.redrive) || (has(self.deadLetter) && has(self.retry) && (!has(self.retry.mode) || self.retry.mode != 'InPlace'))")
+        .message("redrive copies dead letters into the retry topic; set retry in mode Topic and deadLetter, or take it out"),
+    validation = Rule::new("!has(self.replay) || has(self.consumes)")
+        .message("replay is about records that are read; set consumes, or take it out"),
+    validation = Rule::new(
+        "!has(self.replay) || !has(self.replay.from.offsets) || !has(self.consumes) || \
+         self.replay.from.offsets.all(t, t in self.consumes.topics)")
+        .message("replay.from.offsets names a topic that the processor does not read; use those of consumes.topics")
+        .field_path(".replay.from.offsets"),
+    validation = Rule::new("!has(self.replay) || !has(self.replay.from.replay) || self.replay.from.replay != self.replay.id")
+        .message("replay.from.replay is the id of this replay; name an earlier one")
+        .field_path(".replay.from.replay"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Processor {
@@ -210,6 +227,13 @@ pub struct Processor {
     /// How far behind it may be, and who is told when it is further. Absent: the defaults of the fields below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<Lag>,
+    /// Has it read again from somewhere, once for each id: its pods are stopped, the offsets of its group are set and kept in the
+    /// status, and it starts anew from there; a projection is made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
+    /// Has dead letters of it tried again, once for each id: they are copied into its retry topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redrive: Option<Redrive>,
     /// Makes a Service for its HTTP port. Our services serve health and metrics on it too, on 8080 without this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
@@ -293,6 +317,14 @@ pub struct EventPipelineStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["connection".into(), "username".into()]))]
     pub users: Vec<KafkaUserStatus>,
+    /// Replays, the latest last: those that are asked for, and the ten before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["processor".into(), "id".into()]))]
+    pub replays: Vec<ReplayStatus>,
+    /// Redrives, the latest last: those that are asked for, and the ten before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["processor".into(), "id".into()]))]
+    pub redrives: Vec<RedriveStatus>,
     /// Hash of all processors' settings; changes when a value that a process reads changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,

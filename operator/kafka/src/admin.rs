@@ -10,7 +10,8 @@ use tidegate_settings::binding::Secret;
 use uuid::Uuid;
 
 use crate::{
-    Acl, AclFilter, AdminError, Cluster, CommittedOffset, ConfigChange, Credential, Group, ListedOffset, NewTopic, OffsetSpec, Portion, Readable, Topic, TopicConfig, TopicPartition, Transactor,
+    Acl, AclFilter, AdminError, Cluster, CommittedOffset, ConfigChange, Credential, Group, ListedOffset, NewTopic,
+    OffsetSpec, Portion, Readable, Topic, TopicConfig, TopicPartition, Transactor,
 };
 
 /// One outcome for each item that was asked for. What hits the whole call (no broker reachable, a wrong password) is every

@@ -20,8 +20,8 @@ use krafka::{
     producer::{TopicPartitionOffset, TransactionalProducer},
 };
 use tidegate_kafka::{
-    AdminError, AdminOptions, Api, ConfigSource, ErrorClass, ErrorCode, GroupKind, KafkaAdmin, Krafka, LoggedRecord, NewTopic,
-    OffsetSpec, Outcome, RequestMetrics, Tally, TopicConfig, TopicPartition, WriteMode, twin::Twin,
+    AdminError, AdminOptions, Api, ConfigSource, ErrorClass, ErrorCode, GroupKind, KafkaAdmin, Krafka, LoggedRecord,
+    NewTopic, OffsetSpec, Outcome, RequestMetrics, Tally, TopicConfig, TopicPartition, WriteMode, twin::Twin,
 };
 use tidegate_settings::binding::{KafkaConnection, KafkaSecurity, ScramMechanism, Secret};
 use tokio::{

@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use sha2::{Digest, Sha256};
 use tidegate_crds::{EventPipeline, pipeline::Processor};
-use tidegate_settings::{Auth, Binding, Http, Identity, LoadError, SETTINGS_VERSION, Settings, render};
+use tidegate_settings::{Auth, Binding, Generation, Http, Identity, LoadError, SETTINGS_VERSION, Settings, render};
 
 use super::pod;
 use crate::config::ImageConfig;
@@ -41,6 +41,8 @@ pub struct Surroundings<'a> {
     pub own_secrets: BTreeMap<String, String>,
     /// Pods that each processor is to have, where that is known.
     pub replicas: BTreeMap<String, i32>,
+    /// The replay that each processor works in, where there was one.
+    pub generations: BTreeMap<String, Generation>,
 }
 
 /// Everything that one processor is made of.
@@ -80,7 +82,7 @@ pub fn selector(pipeline: &EventPipeline, processor: &str) -> BTreeMap<String, S
 }
 
 fn build_one(pipeline: &EventPipeline, processor: &Processor, around: &Surroundings<'_>) -> Result<Objects, LoadError> {
-    let settings = settings(pipeline, processor);
+    let settings = settings(pipeline, processor, around.generations.get(&processor.name));
     let text = render(&settings)?;
     let settings_hash = hash([text.as_str()]);
     let metadata = metadata(pipeline, processor);
@@ -143,7 +145,7 @@ fn build_one(pipeline: &EventPipeline, processor: &Processor, around: &Surroundi
     })
 }
 
-fn settings(pipeline: &EventPipeline, processor: &Processor) -> Settings {
+fn settings(pipeline: &EventPipeline, processor: &Processor, generation: Option<&Generation>) -> Settings {
     let of = |value: &Option<String>| value.clone().unwrap_or_default();
     Settings {
         version: SETTINGS_VERSION,
@@ -159,6 +161,7 @@ fn settings(pipeline: &EventPipeline, processor: &Processor) -> Settings {
         consumes: processor.consumes.clone(),
         retry: processor.retry.clone(),
         dead_letter: processor.dead_letter.clone(),
+        generation: generation.cloned(),
         http: processor.http.clone().unwrap_or(Http { port: DEFAULT_PORT, auth: Auth::None }),
     }
 }

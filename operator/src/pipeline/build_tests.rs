@@ -33,6 +33,7 @@ fn objects(pipeline: &EventPipeline, secrets_version: &str) -> Vec<Objects> {
         secrets_version: secrets_version.into(),
         own_secrets: BTreeMap::new(),
         replicas,
+        generations: BTreeMap::new(),
     };
     build(pipeline, &surroundings).unwrap()
 }
@@ -81,8 +82,13 @@ fn each_processor_mounts_the_user_that_is_made_for_it_and_rolls_with_it() {
     let images = [("wallet".to_owned(), ImageConfig { image: "wallet:1".into(), pull_policy: None })].into();
     let made = |versions: [(&str, &str); 2]| {
         let own_secrets = versions.map(|(processor, version)| (processor.to_owned(), version.to_owned())).into();
-        let around =
-            Surroundings { images: &images, secrets_version: "1".into(), own_secrets, replicas: BTreeMap::new() };
+        let around = Surroundings {
+            images: &images,
+            secrets_version: "1".into(),
+            own_secrets,
+            replicas: BTreeMap::new(),
+            generations: BTreeMap::new(),
+        };
         build(&managed, &around).unwrap()
     };
     let (before, after) = (made([("commands", "1"), ("ledger", "1")]), made([("commands", "1"), ("ledger", "2")]));

@@ -12,14 +12,18 @@ use kube::{Resource, runtime::controller::Action};
 use tidegate_crds::{
     EventPipeline, EventPipelineStatus,
     conditions::{READY, RECONCILING, STALLED},
+    pipeline::{Processor, ReplayStatus},
 };
+use tidegate_settings::Generation;
 
 use super::{
     apply::Applier,
     build::{Objects, Surroundings, build, hash, object_name},
-    failures, owned,
+    failures,
+    once::{self, Turn},
+    owned,
     pod::ROLL_ANNOTATION,
-    pods, record,
+    pods, record, redrive, replay,
     report::{Outcome, View, rescaled, status, view},
     resolve::{YOUNG, monitoring, resolve},
     scale::{Scale, scale},
@@ -36,6 +40,9 @@ use crate::{
     scaling::{self, LOOK_FOR_RIVALS},
     topic::plan::Refusal,
 };
+
+/// How often a replay is looked at that waits for something.
+const GLANCE: Duration = Duration::from_secs(2);
 
 /// How often pods that are not ready are looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -146,6 +153,16 @@ fn roll_hash(objects: &Objects) -> String {
     annotations.and_then(|all| all.get(ROLL_ANNOTATION)).cloned().unwrap_or_default()
 }
 
+/// What became of applying.
+struct Applied {
+    /// All pods are as they should be.
+    settled: bool,
+    /// What is on the pods of each processor whose pods are.
+    rolled: BTreeMap<String, String>,
+    /// The numbers of pods that were set.
+    wanted: BTreeMap<String, i32>,
+}
+
 struct One<'a> {
     pipeline: &'a EventPipeline,
     context: &'a Context,
@@ -157,6 +174,13 @@ impl One<'_> {
         // What it owned goes with it: every object has it as its owner. Kafka users have no owner.
         if self.pipeline.metadata.deletion_timestamp.is_some() {
             return self.finish().await;
+        }
+        let previous = self.context.pipeline_memories.status(self.pipeline);
+        for record in once::first_seen(&self.pipeline.spec, &previous) {
+            replay::note(self.context, self.pipeline, &self.about, record).await?;
+        }
+        for record in once::first_seen(&self.pipeline.spec, &previous) {
+            redrive::note(self.context, self.pipeline, &self.about, record).await?;
         }
         let world = resolve(self.context, self.pipeline).await?;
         // What watches comes first, and whether or not the rest can be: a pipeline that never comes up is to be noticed too.
@@ -197,7 +221,7 @@ impl One<'_> {
                 return Ok(Action::requeue(self.context.config.drift_interval));
             }
         };
-        let (settled, rolled) = self.apply(world, standing).await?;
+        let Applied { settled, rolled, wanted } = self.apply(world, standing).await?;
         let released = applier.prune_topics(&topics).await?;
         // One Event: of several alike the API keeps the first, and a number.
         if !released.is_empty() {
@@ -210,16 +234,34 @@ impl One<'_> {
         if unsure {
             return Ok(Action::requeue(WAIT));
         }
+        let turn = self.turn(&wanted).await?;
+        if turn == Turn::Again {
+            return Ok(Action::requeue(Duration::ZERO));
+        }
         let retired = match self.users().retire(&rolled).await {
             // Whoever runs has a user; what is left over can wait.
             Err(PipelineError::Kafka(error)) => {
                 tracing::warn!(%error, "Kafka users of before are left for now");
-                return Ok(Action::requeue(WAIT));
+                return Ok(Action::requeue(if turn == Turn::Wait { GLANCE } else { WAIT }));
             }
             retired => retired?,
         };
         // Pods may get into trouble, or end, without their Deployment changing.
-        Ok(if settled && retired { self.rest() } else { Action::requeue(LOOK) })
+        Ok(match turn {
+            Turn::Rest if settled && retired => self.rest(),
+            Turn::Rest => Action::requeue(LOOK),
+            Turn::Wait | Turn::Again => Action::requeue(GLANCE),
+        })
+    }
+
+    /// A step of what runs once for each id. `wanted`: the numbers of pods that were set.
+    async fn turn(&self, wanted: &BTreeMap<String, i32>) -> Result<Turn, PipelineError> {
+        let views = self.views(&self.kept());
+        // What is watched may be from before it was scaled.
+        let scaled = |view: &View| wanted.get(&view.line.name).is_none_or(|count| view.line.replicas == Some(*count));
+        let is_settled = |name: &str| views.iter().any(|view| view.line.name == name && view.settled && scaled(view));
+        let replays = replay::turn(self.context, self.pipeline, &self.about, is_settled).await?;
+        Ok(replays.max(redrive::turn(self.context, self.pipeline, &self.about).await?))
     }
 
     /// Nothing is to be done; but others who scale come and go unseen.
@@ -245,13 +287,10 @@ impl One<'_> {
         Users { context: self.context, pipeline: self.pipeline, about: &self.about }
     }
 
-    /// Applies every processor; whether all pods are as they should be, and what is on the pods of each that is.
-    async fn apply(
-        &self,
-        world: &World,
-        own_secrets: Versions,
-    ) -> Result<(bool, BTreeMap<String, String>), PipelineError> {
-        let scales = self.scales();
+    /// Applies every processor.
+    async fn apply(&self, world: &World, own_secrets: Versions) -> Result<Applied, PipelineError> {
+        let replays = self.context.pipeline_memories.status(self.pipeline).replays;
+        let scales = self.scales(&replays);
         self.record_before_suspend(&scales).await?;
         let secrets: Vec<&str> = world.secrets.values().flatten().map(|secret| secret.version.as_str()).collect();
         let awake = |(name, scale): (&String, &Scale)| Some((name.clone(), scale.awake(self.live(name))?));
@@ -260,6 +299,7 @@ impl One<'_> {
             secrets_version: secrets.join(","),
             own_secrets,
             replicas: scales.iter().filter_map(awake).collect(),
+            generations: self.generations(&replays),
         };
         let objects = build(self.pipeline, &surroundings).map_err(|error| PipelineError::Defect(error.to_string()))?;
         let applier = Applier { context: self.context, pipeline: self.pipeline };
@@ -268,6 +308,7 @@ impl One<'_> {
         }
         applier.prune(&objects, &monitoring(self.context, self.pipeline)?).await?;
         let config_hash = hash(objects.iter().map(|objects| objects.settings_hash.as_str()));
+        let wanted = scales.iter().filter_map(|(name, scale)| Some((name.clone(), scale.replicas?))).collect();
         let kept = scales.into_iter().filter_map(|(name, scale)| Some((name, scale.before_suspend?))).collect();
         let mut caveats = failures::caveats(self.pipeline, world);
         caveats.extend(self.stopped());
@@ -275,7 +316,7 @@ impl One<'_> {
         let hashes = objects.iter().map(roll_hash);
         let rolled = self.pipeline.spec.processors.iter().map(|one| one.name.clone()).zip(hashes);
         let rolled = rolled.filter(|(processor, _)| settled.contains(processor)).collect();
-        Ok((settled.len() == self.pipeline.spec.processors.len(), rolled))
+        Ok(Applied { settled: settled.len() == self.pipeline.spec.processors.len(), rolled, wanted })
     }
 
     /// Who is stopped though the spec does not say so.
@@ -286,15 +327,21 @@ impl One<'_> {
         })
     }
 
+    fn generations(&self, replays: &[ReplayStatus]) -> BTreeMap<String, Generation> {
+        let of = |processor: &Processor| Some((processor.name.clone(), replay::generation(replays, &processor.name)?));
+        self.pipeline.spec.processors.iter().filter_map(of).collect()
+    }
+
     /// Each processor's numbers.
-    fn scales(&self) -> BTreeMap<String, Scale> {
+    fn scales(&self, replays: &[ReplayStatus]) -> BTreeMap<String, Scale> {
         let kept = self.kept();
-        let of = |processor: &tidegate_crds::pipeline::Processor| {
+        let of = |processor: &Processor| {
             let name = processor.name.clone();
             let kept = kept.get(&name).copied();
             let live = self.live(&name);
             let decided = scaling::wanted(self.context, self.pipeline, processor, live);
-            let stop = self.pipeline.spec.suspend() || stopped_for(self.context, self.pipeline, processor).is_some();
+            let grows = || stopped_for(self.context, self.pipeline, processor).is_some();
+            let stop = self.pipeline.spec.suspend() || replay::is_stopped(replays, &name) || grows();
             let scale = scale(processor, decided, stop, kept, live);
             (name, scale)
         };
@@ -341,7 +388,13 @@ impl One<'_> {
     ) -> Result<BTreeSet<String>, PipelineError> {
         let previous = self.context.pipeline_memories.status(self.pipeline);
         let mut views = self.views(&kept);
-        for view in views.iter_mut().filter(|view| !view.settled && matches!(outcome, Outcome::Applied(_))) {
+        for view in &mut views {
+            let Some(replay) = once::active(&previous.replays, &view.line.name) else { continue };
+            let why = replay.message.as_deref().unwrap_or("it is under way");
+            (view.settled, view.trouble) = (false, Some(format!("replay {}: {why}", replay.id)));
+        }
+        let unsettled = |view: &&mut View| !view.settled && view.trouble.is_none();
+        for view in views.iter_mut().filter(unsettled).filter(|_| matches!(outcome, Outcome::Applied(_))) {
             view.trouble = pods::trouble(self.context, self.pipeline, &view.line.name).await;
         }
         let next = status(self.pipeline, &previous, &outcome, &views, config_hash, Timestamp::now());
@@ -360,7 +413,7 @@ impl One<'_> {
 
     fn views(&self, kept: &BTreeMap<String, i32>) -> Vec<View> {
         let namespace = self.pipeline.metadata.namespace.as_deref().unwrap_or_default();
-        let of = |processor: &tidegate_crds::pipeline::Processor| {
+        let of = |processor: &Processor| {
             let name = object_name(self.pipeline, &processor.name);
             let deployment = self.context.children.deployment(namespace, &name);
             let key = ("Deployment", name);

@@ -8,12 +8,16 @@ mod controller;
 mod failures;
 mod holders;
 pub mod memory;
+mod offsets;
+mod once;
 pub mod owned;
 mod pod;
 mod pods;
 mod program;
 mod record;
+mod redrive;
 pub mod render;
+mod replay;
 mod report;
 mod resolve;
 mod scale;
@@ -57,6 +61,11 @@ pub fn stopped_for(context: &Context, pipeline: &EventPipeline, processor: &Proc
         growths.any(|growth| growth.producers_stopped)
     };
     processor.produces.iter().flatten().find(grows).cloned()
+}
+
+/// Whether a processor is being replayed.
+pub fn is_replayed(context: &Context, pipeline: &EventPipeline, processor: &Processor) -> bool {
+    once::active(&context.pipeline_memories.status(pipeline).replays, &processor.name).is_some()
 }
 
 /// Whether a pipeline mounts a Secret of its namespace, or keeps it.

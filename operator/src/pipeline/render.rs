@@ -78,6 +78,7 @@ pub fn render(
         secrets_version: String::new(),
         own_secrets: BTreeMap::new(),
         replicas: replicas.collect(),
+        generations: BTreeMap::new(),
     };
     let mut objects = Vec::new();
     for topic in owned::topics(pipeline, &world) {

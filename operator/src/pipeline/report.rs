@@ -10,6 +10,7 @@ use tidegate_crds::{
     pipeline::{PipelineSummary, Processor, ProcessorStatus, ScalingStatus},
 };
 
+use super::{once, replay};
 use crate::{
     conditions::{Draft, merge},
     lag::Reading,
@@ -112,6 +113,8 @@ pub fn status(
         }),
         processors: lines,
         users: previous.users.clone(),
+        replays: replay::prune(&previous.replays, &pipeline.spec),
+        redrives: once::prune(previous.redrives.clone(), &pipeline.spec, |_| false),
         config_hash: config_hash.or_else(|| previous.config_hash.clone()),
         conditions: merge(&previous.conditions, drafts, generation, now),
     }

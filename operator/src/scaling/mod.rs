@@ -24,12 +24,15 @@ use tidegate_crds::{
 };
 
 use self::decide::Rules;
-pub use self::{rivals::rivals, scalers::Scalers};
+pub use self::{
+    rivals::{autoscalers, rivals},
+    scalers::Scalers,
+};
 use crate::{
     context::Context,
     lag::Reading,
     metrics::{ProcessorLabels, ReplicaLabels},
-    pipeline::{object_name, stopped_for},
+    pipeline::{is_replayed, object_name, stopped_for},
 };
 
 /// How often it is looked whether somebody else scales a processor that has `scaling`.
@@ -84,7 +87,8 @@ fn step(
 ) -> bool {
     let uid = pipeline.metadata.uid.clone().unwrap_or_default();
     let key = (uid, processor.name.clone());
-    if pipeline.spec.suspend() || stopped_for(context, pipeline, processor).is_some() {
+    let stopped = || stopped_for(context, pipeline, processor).is_some() || is_replayed(context, pipeline, processor);
+    if pipeline.spec.suspend() || stopped() {
         context.scalers.pause(&key);
         return false;
     }

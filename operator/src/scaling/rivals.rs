@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::{
-    Api, ResourceExt,
+    Api, Client, ResourceExt,
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
 };
 use serde_json::Value;
@@ -32,8 +32,23 @@ pub async fn rivals(context: &Context, pipeline: &EventPipeline) -> Result<BTree
         return Ok(BTreeMap::new());
     }
     let namespace = pipeline.metadata.namespace.as_deref().unwrap_or_default();
+    let mut found = BTreeMap::new();
+    for (deployment, who) in autoscalers(&context.client, namespace).await? {
+        let of = |processor: &&&str| object_name(pipeline, processor) == deployment;
+        if let Some(processor) = scaled.iter().find(of) {
+            found.insert((*processor).to_owned(), who);
+        }
+    }
+    Ok(found)
+}
+
+/// Deployments of a namespace that somebody else scales, each with `Kind name` of that; of several of one Deployment the last is to be named.
+///
+/// # Errors
+/// What the API server said.
+pub async fn autoscalers(client: &Client, namespace: &str) -> Result<Vec<(String, String)>, PipelineError> {
     let looking = PipelineError::kubernetes("looking for others who scale a Deployment");
-    let autoscalers: Api<HorizontalPodAutoscaler> = Api::namespaced(context.client.clone(), namespace);
+    let autoscalers: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), namespace);
     let autoscalers = autoscalers.list(&ListParams::default()).await.map_err(&looking)?;
     let mut targets: Vec<(String, String)> = Vec::new();
     for autoscaler in autoscalers {
@@ -44,21 +59,14 @@ pub async fn rivals(context: &Context, pipeline: &EventPipeline) -> Result<BTree
         }
     }
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("keda.sh", "v1alpha1", "ScaledObject"));
-    let objects: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &kind);
+    let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
     match objects.list(&ListParams::default()).await {
         // Last, so that it is named rather than the HorizontalPodAutoscaler that KEDA makes for it.
         Ok(objects) => targets.extend(objects.iter().filter_map(scaled_object)),
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => return Err(looking(error)),
     }
-    let mut found = BTreeMap::new();
-    for (deployment, who) in targets {
-        let of = |processor: &&&str| object_name(pipeline, processor) == deployment;
-        if let Some(processor) = scaled.iter().find(of) {
-            found.insert((*processor).to_owned(), who);
-        }
-    }
-    Ok(found)
+    Ok(targets)
 }
 
 /// The Deployment that a ScaledObject scales, with its own kind and name.

@@ -11,14 +11,14 @@ use std::{
 
 use clap::Parser;
 use sqlx::{PgPool, migrate::Migrator};
-use tidegate_settings::{Resolved, Settings};
+use tidegate_settings::{Generation, Resolved, Settings};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::{
     consumer::{
         BatchHandler, Consumer, ConsumerConfig, ConsumerError, ConsumerMetrics, Each, Handler, MemberHealth,
-        Projection, Records, Rows, Together, Transform,
+        Projection, Records, Rows, Together, Transform, generation,
     },
     database::{self, DatabaseError},
     http::{Api, Check, Health, Shell},
@@ -225,13 +225,26 @@ impl App {
         Ok(handle)
     }
 
-    /// Starts a projection of the topics that the settings name.
-    pub fn project(&self, pool: PgPool, projection: impl Projection) -> Result<Arc<MemberHealth>, StartError> {
+    /// The generation that a projection is to work in, begun if the settings say so: everything that it had made is removed then.
+    /// To be asked before [`project`](Self::project), and before anything is written for the projection.
+    pub async fn generation(&self, pool: &PgPool, projection: &impl Projection) -> Result<Generation, StartError> {
+        let consumes = self.settings().consumes.as_ref().ok_or(Missing::Consumes)?;
+        Ok(generation::begin(pool, &consumes.group, self.settings().generation.as_ref(), projection).await?)
+    }
+
+    /// Starts a projection of the topics that the settings name, in that generation.
+    pub fn project(
+        &self,
+        pool: PgPool,
+        projection: impl Projection,
+        generation: Generation,
+    ) -> Result<Arc<MemberHealth>, StartError> {
         let mut consumer = self.consumer(Rows { pool, projection })?;
         // A transaction costs much the same for many records as for one.
         let config = &mut consumer.config;
         (config.batch_records, config.batch_wait) = (2000, Duration::from_millis(10));
         config.batch_pace = Duration::from_millis(200);
+        config.generation = generation;
         Ok(self.start(Arc::clone(&consumer.health), consumer.run(self.background.clone())))
     }
 

@@ -8,6 +8,7 @@
 mod book;
 mod config;
 mod context;
+pub mod generation;
 mod handler;
 mod health;
 mod member;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerSettings, DeadLetter, Retry};
+use crate::{ContainerSettings, DeadLetter, Generation, Retry};
 
 /// The version of the document that this build reads and writes.
 pub const SETTINGS_VERSION: u32 = 1;
@@ -36,6 +36,9 @@ pub struct Settings {
     /// Where records go that cannot be handled. Absent: the partition stops at such a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetter>,
+    /// The replay that the process works in. Absent: there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
     /// The HTTP port of the process, which serves health and metrics in every role of ours. A container may leave it unused.
     pub http: Http,
 }

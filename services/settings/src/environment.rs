@@ -70,6 +70,7 @@ pub fn resolve(service: &str, variable: impl Fn(&str) -> Option<String>) -> Resu
         consumes,
         retry: None,
         dead_letter: None,
+        generation: None,
         http: Http { port, auth: Auth::None },
     };
     let client_id = client_id.unwrap_or_else(|| settings.identity.to_string());

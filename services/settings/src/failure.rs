@@ -1,6 +1,24 @@
 //! What becomes of a record that cannot be handled at once: how often and how soon it is tried again, and where it is put when that is
 //! over. Fields of the EventPipeline resource as they are.
 
+/// Headers of parked records, dead letters and words, as far as whoever writes words needs them. All of them: `tidegate_contracts::headers`.
+pub mod headers {
+    /// The group that parked it or gave it up.
+    pub const GROUP: &str = "tidegate-group";
+    /// Kafka name of the topic that it came from.
+    pub const ORIGIN_TOPIC: &str = "tidegate-origin-topic";
+    /// Its partition there.
+    pub const ORIGIN_PARTITION: &str = "tidegate-origin-partition";
+    /// Its offset there.
+    pub const ORIGIN_OFFSET: &str = "tidegate-origin-offset";
+    /// Why it was given up.
+    pub const ERROR_CLASS: &str = "tidegate-error-class";
+    /// Makes a word of it.
+    pub const CONTROL: &str = "tidegate-control";
+    /// The word that has a dead letter handled again.
+    pub const REDRIVE: &str = "redrive";
+}
+
 use std::{fmt, str::FromStr, time::Duration};
 
 use schemars::JsonSchema;

@@ -8,7 +8,8 @@ pub mod binding;
 mod container;
 mod document;
 pub mod environment;
-mod failure;
+pub mod failure;
+mod generation;
 mod load;
 mod resolve;
 mod schema;
@@ -19,6 +20,7 @@ pub use document::{
     WalletRole, WalletSettings,
 };
 pub use failure::{DeadLetter, NotASpan, Retry, RetryBackoff, RetryMode, Span};
+pub use generation::{Generation, PartitionOffsets};
 pub use load::{DEFAULT_PATH, LoadError, load, parse, render};
 pub use resolve::{ResolveError, Resolved, resolve};
 pub use schema::{schema, schema_path};

@@ -66,7 +66,7 @@ pub fn render(settings: &Settings) -> Result<String, LoadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Auth, Binding, Consumes, Http, Identity, Run, StartAt, WalletRole, WalletSettings};
+    use crate::{Auth, Binding, Consumes, Generation, Http, Identity, Run, StartAt, WalletRole, WalletSettings};
 
     fn projector() -> Settings {
         Settings {
@@ -84,6 +84,10 @@ mod tests {
             }),
             retry: None,
             dead_letter: None,
+            generation: Some(Generation {
+                id: "after-fix-142".into(),
+                offsets: [("wallet-events".to_owned(), [("0".to_owned(), 42)].into())].into(),
+            }),
             http: Http { port: 8080, auth: Auth::None },
         }
     }

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use sqlx::{PgPool, migrate::Migrator};
-use tidegate_runtime::{App, Program, StartError, http::Api as Served, outbox::RelayHandle};
+use tidegate_runtime::{App, Program, StartError, consumer::Projection, http::Api as Served, outbox::RelayHandle};
 use tidegate_settings::{Publisher, Run, WalletRole, WalletSettings};
 use uuid::Uuid;
 
@@ -43,13 +43,11 @@ async fn start(app: App) -> Result<(), StartError> {
             Served::default()
         }
         WalletRole::LedgerProjector => {
-            catch_up::<Ledger>(&app, &pool).await?;
-            app.project(pool, Ledger)?;
+            project(&app, pool, Ledger).await?;
             Served::default()
         }
         WalletRole::ReadModelProjector => {
-            catch_up::<ReadModel>(&app, &pool).await?;
-            app.project(pool, ReadModel)?;
+            project(&app, pool, ReadModel).await?;
             Served::default()
         }
     };
@@ -100,14 +98,17 @@ fn commands(app: &App, settings: &WalletSettings, pool: PgPool) -> Result<Served
     Ok(http::routes(http::Api { committer, pool, topic, relay, new_id: Uuid::now_v7 }).into())
 }
 
-/// Before its group has an offset, a projection is made from the event store; it reads the topic from there on.
-async fn catch_up<P: Rebuild>(app: &App, pool: &PgPool) -> Result<(), StartError> {
-    let Some(consumes) = &app.settings().consumes else { return Ok(()) };
+/// Before its group has an offset, and when a replay begins, a projection is made from the event store; it reads the topic from there on.
+async fn project<P: Projection + Rebuild>(app: &App, pool: PgPool, projection: P) -> Result<(), StartError> {
+    let generation = app.generation(&pool, &projection).await?;
+    let group = app.settings().consumes.as_ref().map(|consumes| consumes.group.clone()).unwrap_or_default();
     // Whatever was done when the process is told to stop is kept.
-    match app.shutdown().or(projections::catch_up::<P>(pool, &consumes.group)).await {
-        Some(caught_up) => Ok(caught_up?),
-        None => Ok(()),
-    }
+    let Some(caught_up) = app.shutdown().or(projections::catch_up::<P>(&pool, &group, &generation)).await else {
+        return Ok(());
+    };
+    caught_up?;
+    app.project(pool, projection, generation)?;
+    Ok(())
 }
 
 /// The time, of which no more than the milliseconds is ever stored or shown.

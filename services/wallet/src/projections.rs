@@ -24,6 +24,10 @@ impl Projection for Ledger {
     async fn apply(&self, transaction: &mut PgTransaction<'_>, records: &[Record]) -> Result<(), HandlerError> {
         Ok(apply_to_ledger(transaction, &events(records)?).await?)
     }
+
+    async fn clear(&self, connection: &mut PgConnection) -> Result<(), HandlerError> {
+        Ok(ledger::clear(connection).await.map_err(ProjectionError::from)?)
+    }
 }
 
 /// One row a wallet.
@@ -32,6 +36,10 @@ pub struct ReadModel;
 impl Projection for ReadModel {
     async fn apply(&self, transaction: &mut PgTransaction<'_>, records: &[Record]) -> Result<(), HandlerError> {
         Ok(apply_to_read_model(transaction, &events(records)?).await?)
+    }
+
+    async fn clear(&self, connection: &mut PgConnection) -> Result<(), HandlerError> {
+        Ok(read_model::clear(connection).await.map_err(ProjectionError::from)?)
     }
 }
 

@@ -14,6 +14,8 @@ mod managed_users;
 mod operator_loss;
 mod pipelines;
 mod projector_loss;
+mod redrive;
+mod replay;
 mod retries;
 mod scaling;
 mod topics;

@@ -40,7 +40,9 @@ use self::{
     link::{Client, Link},
 };
 use crate::{
-    Acl, AclFilter, Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, Credential, Group, KafkaAdmin, ListedOffset, NewTopic, OffsetSpec, Outcome, PerItem, Portion, Readable, RequestMetrics, Tally, Topic, TopicConfig, TopicPartition, Transactor, WriteMode,
+    Acl, AclFilter, Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, Credential, Group, KafkaAdmin,
+    ListedOffset, NewTopic, OffsetSpec, Outcome, PerItem, Portion, Readable, RequestMetrics, Tally, Topic, TopicConfig,
+    TopicPartition, Transactor, WriteMode,
 };
 
 /// Limits of a connection.

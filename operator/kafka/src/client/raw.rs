@@ -4,10 +4,9 @@
 //! deadline, for one partition without a leader or without a record of the wanted time. Its protocol layer has the messages, or those of the
 //! kafka-protocol crate go over its connections ([`Wire`]); only the hidden `__private` module reaches them, which is why the version is pinned exactly and the contract suite covers each of these.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BufMut, BytesMut};
-use futures::future;
 use kafka_protocol::protocol::{Decodable, Encodable};
 use krafka::{
     __private::{
@@ -58,47 +57,6 @@ pub(super) async fn controller(kafka: &Kafka, deadline: Instant) -> KrafkaResult
 
 /// A partition by topic name and index.
 type Named<'a> = (&'a str, i32);
-
-/// A broker and the partitions that it leads.
-type Led<'a> = (Arc<BrokerConnection>, Vec<Named<'a>>);
-
-/// Connections to the leaders of partitions, from fresh metadata: partitions of one broker together, and those that have no
-/// leader to ask with the reason.
-pub(super) async fn leaders<'a>(
-    kafka: &Kafka,
-    partitions: impl Iterator<Item = Named<'a>> + Clone,
-    deadline: Instant,
-) -> (Vec<Led<'a>>, Vec<(Named<'a>, KrafkaError)>) {
-    let metadata = kafka_metadata(kafka);
-    let mut names: Vec<&str> = partitions.clone().map(|(topic, _)| topic).collect();
-    names.dedup();
-    // Cached leaders may be wrong for as long as the cache lives, and nothing else here would correct them.
-    let refreshed = timeout_at(deadline, metadata.force_refresh(Some(&names)))
-        .await
-        .unwrap_or_else(|_| Err(KrafkaError::timeout("reading the leaders of partitions")));
-    let mut led: HashMap<i32, Vec<Named<'a>>> = HashMap::new();
-    let mut failed = Vec::new();
-    for named in partitions {
-        match refreshed.clone().and_then(|()| leader(kafka, named)) {
-            Ok(broker) => led.entry(broker).or_default().push(named),
-            Err(error) => failed.push((named, error)),
-        }
-    }
-    let connections = led.into_iter().map(|(broker, led)| async move {
-        let connection = timeout_at(deadline, metadata.get_broker_connection(broker))
-            .await
-            .unwrap_or_else(|_| Err(KrafkaError::timeout(format!("connecting to broker {broker}"))));
-        (connection, led)
-    });
-    let mut routed = Vec::new();
-    for (connection, led) in future::join_all(connections).await {
-        match connection {
-            Ok(connection) => routed.push((connection, led)),
-            Err(error) => failed.extend(led.into_iter().map(|named| (named, error.clone()))),
-        }
-    }
-    (routed, failed)
-}
 
 /// Who leads a partition, by the metadata at hand.
 pub(super) fn leader(kafka: &Kafka, (topic, partition): Named<'_>) -> KrafkaResult<i32> {

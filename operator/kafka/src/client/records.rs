@@ -2,10 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use krafka::{
-    __private::protocol::{ApiKey, FetchPartitionRequest, FetchRequest, FetchResponse, FetchTopicRequest, RecordBatch},
-    Result as KrafkaResult,
-};
 use super::{
     call::Call,
     convert,
@@ -13,6 +9,10 @@ use super::{
     raw::{self, Versions},
 };
 use crate::{LoggedRecord, Portion, TopicPartition};
+use krafka::{
+    __private::protocol::{ApiKey, FetchPartitionRequest, FetchRequest, FetchResponse, FetchTopicRequest, RecordBatch},
+    Result as KrafkaResult,
+};
 
 /// Up to v12 topics go by name, as everywhere here.
 const FETCH: Versions = Versions { api: ApiKey::Fetch, min: 4, max: 12 };

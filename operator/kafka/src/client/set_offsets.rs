@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use krafka::{
     KrafkaError, Result as KrafkaResult,
-    error::ErrorCode,
     admin::{AlterConsumerGroupOffsetsOptions, DeleteConsumerGroupOffsetsOptions, TopicPartition as Named},
+    error::ErrorCode,
 };
 use tokio::time::Instant;
 

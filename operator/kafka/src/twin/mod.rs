@@ -26,7 +26,9 @@ use uuid::Uuid;
 pub use self::faults::{Call, Fault};
 use self::{faults::Verdict, state::State};
 use crate::{
-    Acl, AclFilter, Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, Credential, ErrorCode, Group, GroupKind, GroupState, KafkaAdmin, ListedOffset, NewTopic, OffsetSpec, PerItem, Portion, Readable, Topic, TopicConfig, TopicPartition, Transactor, WriteMode,
+    Acl, AclFilter, Action, AdminError, Api, Cluster, CommittedOffset, ConfigChange, Credential, ErrorCode, Group,
+    GroupKind, GroupState, KafkaAdmin, ListedOffset, NewTopic, OffsetSpec, PerItem, Portion, Readable, Topic,
+    TopicConfig, TopicPartition, Transactor, WriteMode,
 };
 
 /// Kafka's no: the protocol's error and the broker's message.

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::{Refusal, configs, faults::Faults};
 use crate::{
-    Acl, Broker, Cluster, CommittedOffset, ConfigChange, ErrorCode, GroupKind, ListedOffset, LoggedRecord, Member, NewTopic, OffsetSpec, Partition, Readable, Topic, TopicPartition, WriteMode,
+    Acl, Broker, Cluster, CommittedOffset, ConfigChange, ErrorCode, GroupKind, ListedOffset, LoggedRecord, Member,
+    NewTopic, OffsetSpec, Partition, Readable, Topic, TopicPartition, WriteMode,
 };
 
 pub(super) struct State {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rdkafka::ClientConfig;
-use tidegate_settings::{Consumes, DeadLetter, Retry, StartAt, binding::KafkaConnection};
+use tidegate_settings::{Consumes, DeadLetter, Generation, Retry, StartAt, binding::KafkaConnection};
 
 use super::{book::Limits, policy::Policy};
 use crate::kafka;
@@ -35,6 +35,8 @@ pub struct ConsumerConfig {
     pub retry: Option<Retry>,
     /// Where records go that cannot be handled; none: the partition stops.
     pub dead_letter: Option<DeadLetter>,
+    /// The generation that a projection works in, as [`begin`](super::generation::begin) gave it.
+    pub generation: Generation,
     /// How members share partitions.
     pub protocol: GroupProtocol,
     /// After how long a member that says nothing is missed. Only the classic protocol lets a member say; else the broker does.
@@ -71,6 +73,7 @@ impl ConsumerConfig {
             ordered: consumes.ordered(),
             retry: None,
             dead_letter: None,
+            generation: Generation::default(),
             protocol: GroupProtocol::default(),
             session: None,
             concurrency: 64,

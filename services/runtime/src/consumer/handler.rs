@@ -2,7 +2,7 @@
 
 use std::{error::Error, future::Future};
 
-use sqlx::postgres::PgTransaction;
+use sqlx::{PgConnection, postgres::PgTransaction};
 
 use super::{Outgoing, Record};
 
@@ -29,6 +29,10 @@ pub trait Projection: Send + Sync + 'static {
         transaction: &mut PgTransaction<'_>,
         records: &[Record],
     ) -> impl Future<Output = Result<(), HandlerError>> + Send;
+
+    /// Removes all that it has made, in the transaction: a replay is about to begin. Nothing of it may be left, its notes of what was
+    /// seen included.
+    fn clear(&self, connection: &mut PgConnection) -> impl Future<Output = Result<(), HandlerError>> + Send;
 }
 
 /// Makes records of records, each once for readers of committed records: the offset moves in the same Kafka transaction.

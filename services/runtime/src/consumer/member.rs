@@ -10,6 +10,7 @@ use tokio::{
     sync::oneshot,
     time::{MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     ConsumerConfig, ConsumerMetrics, MemberHealth,
@@ -60,6 +61,12 @@ pub enum ConsumerError {
         partition: i32,
         /// The offset.
         offset: i64,
+    },
+    /// A replay has begun that this process was not told of.
+    #[error("group {group} has been replayed since: what this process makes is of no use any more")]
+    Superseded {
+        /// The group.
+        group: String,
     },
     /// The loop's thread is gone.
     #[error("the consumer's thread could not be started, or broke off")]
@@ -117,6 +124,7 @@ async fn member<W: Work>(
     let parks = config.retry.as_ref().is_some_and(|retry| retry.mode() == RetryMode::Topic);
     let retries = if parks { Some(Arc::new(Retries::new(config, connection).map_err(configure)?)) } else { None };
     let offsets = Arc::new(Offsets::default());
+    let superseded = CancellationToken::new();
     // The tasks need what needs the consumer, which needs the context, which makes the tasks.
     let shared = Arc::new(OnceLock::<Arc<Shared<W>>>::new());
     let task = {
@@ -149,6 +157,7 @@ async fn member<W: Work>(
         retries: retries.clone(),
         transactor,
         metrics,
+        superseded: superseded.clone(),
     }));
     let _ = context_of(&consumer).consumer.set(Arc::downgrade(&consumer));
     let topics: Vec<_> = config.topics.iter().map(String::as_str).collect();
@@ -167,6 +176,7 @@ async fn member<W: Work>(
             biased;
             () = shutdown.begun() => break Ok(Ended::Stopping),
             () = brokers.changed() => break Ok(Ended::Changed),
+            () = superseded.cancelled() => break Err(ConsumerError::Superseded { group: group.clone() }),
             _ = tick.tick() => {
                 health.polled();
                 context_of(&consumer).tell(&*consumer);

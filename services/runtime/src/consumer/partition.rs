@@ -12,6 +12,7 @@ use std::{
 use futures::{StreamExt, future::BoxFuture};
 use rdkafka::error::KafkaError;
 use tokio::{sync::oneshot, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use self::start::position;
 use super::{
@@ -46,6 +47,8 @@ pub(super) struct Shared<W> {
     pub(super) retries: Option<Arc<Retries>>,
     pub(super) transactor: Option<Transactor>,
     pub(super) metrics: ConsumerMetrics,
+    /// Cancelled when a later generation has begun: the member has to end.
+    pub(super) superseded: CancellationToken,
 }
 
 /// A partition, and what its task needs to work on it.
@@ -190,6 +193,7 @@ impl<'a, W> Partition<'a, W> {
             topic: &self.assigned.topic,
             retry_topic: self.retry_topic.as_deref(),
             partition: self.assigned.partition,
+            generation: &self.shared.config.generation.id,
         }
     }
 

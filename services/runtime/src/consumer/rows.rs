@@ -15,10 +15,19 @@ pub(super) struct Row<'a> {
     pub(super) topic: &'a str,
     pub(super) retry_topic: Option<&'a str>,
     pub(super) partition: i32,
+    pub(super) generation: &'a str,
 }
 
 /// How far the partition is.
 pub(super) async fn load(pool: &PgPool, row: &Row<'_>) -> Result<Kept, sqlx::Error> {
+    let current: Option<String> =
+        sqlx::query_scalar("SELECT generation FROM tidegate.projection_generations WHERE consumer_group = $1")
+            .bind(row.group)
+            .fetch_optional(pool)
+            .await?;
+    if current.unwrap_or_default() != row.generation {
+        return Ok(Kept::Superseded);
+    }
     let rows: Vec<(String, i64, String)> = sqlx::query_as(
         "SELECT topic, next_offset, state FROM tidegate.projection_offsets
          WHERE consumer_group = $1 AND topic IN ($2, $3) AND partition = $4",
@@ -48,7 +57,7 @@ pub(super) async fn advance(
 ) -> Result<bool, sqlx::Error> {
     let moved = match from {
         None => begin(connection, row, to.offset).await?,
-        Some(from) if from.offset == to.offset => true,
+        // Even where it stays: whoever holds it is waited for by a replay, and writes nothing after one.
         Some(from) => source(connection, row, (from.offset, to.offset)).await?,
     };
     let before = from.map_or("", |from| &*from.state);
@@ -60,13 +69,16 @@ pub(super) async fn advance(
 
 async fn begin(connection: &mut PgConnection, row: &Row<'_>, next: i64) -> Result<bool, sqlx::Error> {
     let begun = sqlx::query(
-        "INSERT INTO tidegate.projection_offsets (consumer_group, topic, partition, next_offset) VALUES ($1, $2, $3, $4)
+        "WITH present AS (SELECT generation FROM tidegate.projection_generations WHERE consumer_group = $1 FOR SHARE)
+         INSERT INTO tidegate.projection_offsets (consumer_group, topic, partition, next_offset, generation)
+         SELECT $1, $2, $3, $4, $5 WHERE coalesce((SELECT generation FROM present), '') = $5
          ON CONFLICT ON CONSTRAINT projection_offsets_partition DO NOTHING",
     )
     .bind(row.group)
     .bind(row.topic)
     .bind(row.partition)
     .bind(next)
+    .bind(row.generation)
     .execute(connection)
     .await?;
     Ok(begun.rows_affected() == 1)
@@ -79,13 +91,14 @@ async fn source(
 ) -> Result<bool, sqlx::Error> {
     let moved = sqlx::query(
         "UPDATE tidegate.projection_offsets SET next_offset = $4, updated_at = now()
-         WHERE consumer_group = $1 AND topic = $2 AND partition = $3 AND next_offset = $5",
+         WHERE consumer_group = $1 AND topic = $2 AND partition = $3 AND next_offset = $5 AND generation = $6",
     )
     .bind(row.group)
     .bind(row.topic)
     .bind(row.partition)
     .bind(next)
     .bind(expected)
+    .bind(row.generation)
     .execute(connection)
     .await?;
     Ok(moved.rows_affected() == 1)
@@ -98,13 +111,13 @@ async fn retry(
     (before, to): (&str, &Commit),
 ) -> Result<bool, sqlx::Error> {
     let statement = if before.is_empty() {
-        "INSERT INTO tidegate.projection_offsets AS kept (consumer_group, topic, partition, next_offset, state)
-         VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO tidegate.projection_offsets AS kept (consumer_group, topic, partition, next_offset, state, generation)
+         VALUES ($1, $2, $3, $4, $5, $7)
          ON CONFLICT ON CONSTRAINT projection_offsets_partition
          DO UPDATE SET next_offset = $4, state = $5, updated_at = now() WHERE kept.state = $6"
     } else {
         "UPDATE tidegate.projection_offsets SET next_offset = $4, state = $5, updated_at = now()
-         WHERE consumer_group = $1 AND topic = $2 AND partition = $3 AND state = $6"
+         WHERE consumer_group = $1 AND topic = $2 AND partition = $3 AND state = $6 AND generation = $7"
     };
     let moved = sqlx::query(statement)
         .bind(row.group)
@@ -113,6 +126,7 @@ async fn retry(
         .bind(to.retry_low)
         .bind(&*to.state)
         .bind(before)
+        .bind(row.generation)
         .execute(connection)
         .await?;
     Ok(moved.rows_affected() == 1)

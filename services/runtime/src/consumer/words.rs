@@ -249,4 +249,22 @@ mod tests {
         negative.headers.push((headers::ORIGIN_OFFSET.into(), Some(b"-1".to_vec())));
         assert_eq!(words().read(negative), Err(NotAWord::Header(headers::ORIGIN_OFFSET)));
     }
+
+    /// Those who write words, and do not know the contracts, write what is read here.
+    #[test]
+    fn the_headers_that_an_operator_writes_are_those_that_are_read() {
+        use tidegate_settings::failure::headers as written;
+        let pairs = [
+            (written::GROUP, headers::GROUP),
+            (written::ORIGIN_TOPIC, headers::ORIGIN_TOPIC),
+            (written::ORIGIN_PARTITION, headers::ORIGIN_PARTITION),
+            (written::ORIGIN_OFFSET, headers::ORIGIN_OFFSET),
+            (written::ERROR_CLASS, headers::ERROR_CLASS),
+            (written::CONTROL, headers::CONTROL),
+            (written::REDRIVE, REDRIVE),
+        ];
+        for (written, read) in pairs {
+            assert_eq!(written, read);
+        }
+    }
 }

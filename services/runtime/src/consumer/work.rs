@@ -71,6 +71,8 @@ pub(super) enum Kept {
     Nowhere,
     /// It is kept elsewhere.
     At { offset: i64, state: String },
+    /// It is kept elsewhere, and the process is of an earlier generation.
+    Superseded,
 }
 
 /// How applying records ended.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{PgPool, postgres::PgTransaction};
+use sqlx::{PgConnection, PgPool, postgres::PgTransaction};
 use tidegate_contracts::headers;
 use tidegate_runtime::{
     consumer::{
@@ -109,6 +109,11 @@ impl Projection for Work {
                 .execute(&mut **transaction)
                 .await?;
         }
+        Ok(())
+    }
+
+    async fn clear(&self, connection: &mut PgConnection) -> Result<(), HandlerError> {
+        sqlx::query("TRUNCATE applied").execute(connection).await?;
         Ok(())
     }
 }

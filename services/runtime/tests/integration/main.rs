@@ -4,6 +4,7 @@
 
 mod consumer;
 mod consumer_faults;
+mod generations;
 mod outbox;
 mod outbox_crashes;
 mod outbox_wake;

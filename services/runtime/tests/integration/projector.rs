@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{PgPool, postgres::PgTransaction};
+use sqlx::{PgConnection, PgPool, postgres::PgTransaction};
 use tidegate_runtime::{
     consumer::{
         Consumer, ConsumerConfig, ConsumerError, ConsumerMetrics, GroupProtocol, HandlerError, MemberHealth,
@@ -31,13 +31,13 @@ use crate::{
 };
 
 /// Every record as it was applied, in the order in which it was. Nothing stops a record from being in it twice.
-const TABLES: &str = "CREATE TABLE applied (
+pub const TABLES: &str = "CREATE TABLE applied (
     nth bigint GENERATED ALWAYS AS IDENTITY, key text NOT NULL, value text NOT NULL, partition integer NOT NULL, record_offset bigint NOT NULL,
     member text NOT NULL)";
 
 /// What happens when a record of that value comes.
 #[derive(Clone)]
-enum Trap {
+pub enum Trap {
     None,
     /// It fails for now, that many times.
     Transient(&'static str, Arc<AtomicU32>),
@@ -51,10 +51,16 @@ enum Trap {
 
 /// Writes down what it is given.
 #[derive(Clone)]
-struct WriteDown {
+pub struct WriteDown {
     member: String,
     trap: Trap,
     handled: Arc<AtomicI64>,
+}
+
+impl WriteDown {
+    pub fn new(member: &str, trap: Trap) -> Self {
+        Self { member: member.into(), trap, handled: Arc::new(AtomicI64::new(0)) }
+    }
 }
 
 impl Projection for WriteDown {
@@ -87,9 +93,14 @@ impl Projection for WriteDown {
         self.handled.fetch_add(records.len() as i64, Ordering::SeqCst);
         Ok(())
     }
+
+    async fn clear(&self, connection: &mut PgConnection) -> Result<(), HandlerError> {
+        sqlx::query("TRUNCATE applied").execute(connection).await?;
+        Ok(())
+    }
 }
 
-struct Member {
+pub struct Member {
     shutdown: Shutdown,
     task: JoinHandle<Result<(), ConsumerError>>,
     health: Arc<MemberHealth>,
@@ -97,20 +108,20 @@ struct Member {
     handled: Arc<AtomicI64>,
 }
 
-fn config(topic: &str, group: &str) -> ConsumerConfig {
+pub fn config(topic: &str, group: &str) -> ConsumerConfig {
     let consumes = Consumes { topics: vec![topic.into()], group: group.into(), start_at: None, ordered: None };
     ConsumerConfig { drain: Duration::from_secs(3), ..ConsumerConfig::new("test", &consumes) }
 }
 
 impl Member {
-    fn start(config: ConsumerConfig, pool: &PgPool, member: &str, trap: Trap) -> Self {
+    pub fn start(config: ConsumerConfig, pool: &PgPool, member: &str, trap: Trap) -> Self {
         Self::start_at(kafka(), config, pool, member, trap)
     }
 
     fn start_at(kafka: KafkaConnection, config: ConsumerConfig, pool: &PgPool, member: &str, trap: Trap) -> Self {
         let (metrics, health) = (Metrics::default(), Arc::new(MemberHealth::default()));
-        let handled = Arc::new(AtomicI64::new(0));
-        let projection = WriteDown { member: member.into(), trap, handled: Arc::clone(&handled) };
+        let projection = WriteDown::new(member, trap);
+        let handled = Arc::clone(&projection.handled);
         let projector = Consumer {
             config,
             brokers: kafka.into(),
@@ -123,7 +134,12 @@ impl Member {
         Self { shutdown, task, health, metrics, handled }
     }
 
-    async fn stop(self) {
+    /// How it ended by itself.
+    pub async fn ended(self) -> Result<(), ConsumerError> {
+        self.task.await.unwrap()
+    }
+
+    pub async fn stop(self) {
         self.shutdown.begin();
         soon("the member to stop", self.task).await.unwrap().unwrap();
     }
@@ -135,11 +151,11 @@ impl Member {
     }
 }
 
-fn group() -> String {
+pub fn group() -> String {
     format!("test-{}", Uuid::new_v4().simple())
 }
 
-async fn applied(pool: &PgPool) -> i64 {
+pub async fn applied(pool: &PgPool) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM applied").fetch_one(pool).await.unwrap()
 }
 
@@ -162,7 +178,7 @@ async fn projection_is_log(topic: &Topic, pool: &PgPool) {
     assert_eq!(projection, log);
 }
 
-fn numbered(from: u32, to: u32) -> impl Iterator<Item = (String, String)> {
+pub fn numbered(from: u32, to: u32) -> impl Iterator<Item = (String, String)> {
     (from..to).map(|number| (format!("key-{}", number % 17), number.to_string()))
 }
 

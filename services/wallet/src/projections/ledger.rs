@@ -106,6 +106,15 @@ fn out_of_hold<'a>(envelope: &'a Envelope<WalletEvent>, captured: &'a HoldCaptur
     }
 }
 
+/// Removes all entries and what was seen of the wallets. Readers wait for the transaction, and find none until entries are booked.
+pub async fn clear(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("TRUNCATE ledger_entries, ledger_watermarks")
+        .execute(connection)
+        .await
+        .map_err(StoreError::on("emptying the ledger"))?;
+    Ok(())
+}
+
 /// The versions up to which those wallets are booked.
 pub async fn seen(connection: &mut PgConnection, wallets: &[&str]) -> Result<HashMap<String, i64>, StoreError> {
     let rows: Vec<(String, i64)> =

@@ -49,6 +49,15 @@ pub fn fold<'a>(news: &[&'a Envelope<WalletEvent>]) -> BTreeMap<&'a str, Change<
     changes
 }
 
+/// Removes all rows. Readers wait for the transaction, and find none until rows are written.
+pub async fn clear(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("TRUNCATE wallet_read_model")
+        .execute(connection)
+        .await
+        .map_err(StoreError::on("emptying the read model"))?;
+    Ok(())
+}
+
 /// The versions that the rows of those wallets are at.
 pub async fn seen(connection: &mut PgConnection, wallets: &[&str]) -> Result<HashMap<String, i64>, StoreError> {
     let rows: Vec<(String, i64)> =

@@ -4,6 +4,8 @@
 use jiff::Timestamp;
 use sqlx::{Connection, PgConnection, PgPool, Row, postgres::PgRow};
 use tidegate_contracts::{Envelope, Event, wallet::WalletEvent};
+use tidegate_runtime::consumer::generation;
+use tidegate_settings::Generation;
 
 use super::{Ledger, ProjectionError, ReadModel, apply_to_ledger, apply_to_read_model};
 use crate::error::{Again, StoreError};
@@ -56,11 +58,12 @@ impl Rebuild for ReadModel {
 }
 
 /// Applies what the projection lacks, if its group has no offset yet: before the first start, and before that of a rebuild. Whoever
-/// breaks off goes on from there the next time.
-pub async fn catch_up<P: Rebuild>(pool: &PgPool, group: &str) -> Result<(), ProjectionError> {
+/// breaks off goes on from there the next time, unless another generation has begun.
+pub async fn catch_up<P: Rebuild>(pool: &PgPool, group: &str, generation: &Generation) -> Result<(), ProjectionError> {
+    let of = (group, generation);
     // A connection of its own, which is closed in the end whatever happens, and with it the lock is given up.
     let mut connection = pool.acquire().await.map_err(StoreError::on(DOING))?.detach();
-    if !is_new(&mut connection, group).await? {
+    if !is_new(&mut connection, of).await? {
         return Ok(());
     }
     sqlx::query("SELECT pg_advisory_lock($1, $2)")
@@ -71,12 +74,12 @@ pub async fn catch_up<P: Rebuild>(pool: &PgPool, group: &str) -> Result<(), Proj
         .map_err(StoreError::on(DOING))?;
     let mut events = 0;
     let mut after = String::new();
-    while is_new(&mut connection, group).await? {
+    while is_new(&mut connection, of).await? {
         let wallets = behind::<P>(&mut connection, &after).await?;
         let Some(last) = wallets.last() else { break };
         after.clone_from(last);
         loop {
-            match apply_some::<P>(&mut connection, &wallets).await {
+            match apply_some::<P>(&mut connection, of, &wallets).await {
                 Ok(0) => break,
                 Ok(some) => events += some,
                 // Another replica, which reads the topic already, was there first.
@@ -93,12 +96,17 @@ pub async fn catch_up<P: Rebuild>(pool: &PgPool, group: &str) -> Result<(), Proj
     Ok(())
 }
 
-async fn is_new(connection: &mut PgConnection, group: &str) -> Result<bool, StoreError> {
-    sqlx::query_scalar("SELECT NOT EXISTS (SELECT FROM tidegate.projection_offsets WHERE consumer_group = $1)")
-        .bind(group)
-        .fetch_one(connection)
-        .await
-        .map_err(StoreError::on(DOING))
+/// Whether the generation is the present one, and nothing was read in it.
+async fn is_new(connection: &mut PgConnection, (group, generation): (&str, &Generation)) -> Result<bool, StoreError> {
+    sqlx::query_scalar(
+        "SELECT NOT EXISTS (SELECT FROM tidegate.projection_offsets WHERE consumer_group = $1)
+            AND coalesce((SELECT generation FROM tidegate.projection_generations WHERE consumer_group = $1), '') = $2",
+    )
+    .bind(group)
+    .bind(&generation.id)
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::on(DOING))
 }
 
 /// The next wallets of which the projection lacks events.
@@ -117,8 +125,15 @@ async fn behind<P: Rebuild>(connection: &mut PgConnection, after: &str) -> Resul
 }
 
 /// Applies the next events of those wallets; how many.
-async fn apply_some<P: Rebuild>(connection: &mut PgConnection, wallets: &[String]) -> Result<usize, ProjectionError> {
+async fn apply_some<P: Rebuild>(
+    connection: &mut PgConnection,
+    (group, generation): (&str, &Generation),
+    wallets: &[String],
+) -> Result<usize, ProjectionError> {
     let mut transaction = connection.begin().await.map_err(StoreError::on(DOING))?;
+    if !generation::hold(&mut transaction, group, generation).await.map_err(StoreError::on(DOING))? {
+        return Ok(0);
+    }
     // Whoever applies events of these wallets by the topic waits, or is waited for.
     let lock = format!("SELECT FROM {} WHERE wallet_id = ANY($1) ORDER BY wallet_id FOR UPDATE", P::WATERMARKS);
     sqlx::query(sqlx::AssertSqlSafe(lock))

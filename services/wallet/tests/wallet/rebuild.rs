@@ -100,3 +100,39 @@ fn a_projection_that_is_replayed_or_rebuilt_is_what_it_was() {
         assert_eq!(lost, 0, "every row is there again");
     });
 }
+
+async fn start_again(world: &World) -> [Process; 2] {
+    [world.start_in_generation(Role::Ledger, "again").await, world.start_in_generation(Role::ReadModel, "again").await]
+}
+
+#[test]
+fn a_replay_makes_the_projections_anew_and_what_was_wrong_with_them_is_gone() {
+    story(async |world| {
+        let api = world.start(Role::Commands).await;
+        let live = start(world).await;
+        business(&api, 1).await;
+        world.until_caught_up().await;
+        let before = projections(world).await;
+
+        // As a projector with a bug leaves them. It still runs when the others begin.
+        sql(world, "UPDATE wallet_read_model SET balance = balance + 1").await;
+        sql(world, "UPDATE ledger_entries SET amount = amount * 2 WHERE line = 1").await;
+        let again = start_again(world).await;
+        world.until_caught_up().await;
+        assert_eq!(projections(world).await, before, "a replayed projection equals what it was before the bug");
+
+        // The old ones write nothing more, and end; those who start again go on.
+        stop(again).await;
+        business(&api, 2).await;
+        for mut old in live {
+            old.until_dead().await;
+        }
+        let again = start_again(world).await;
+        world.until_caught_up().await;
+        let now = projections(world).await;
+        assert!(before.iter().filter(|row| row[0] == "ledger").all(|row| now.contains(row)), "every entry is there");
+        let (_, report) = api.get("/reconciliation?maxAge=0").await;
+        assert_eq!(report["status"], "Agrees", "{report}");
+        stop(again).await;
+    });
+}

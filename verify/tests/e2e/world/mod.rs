@@ -16,6 +16,7 @@ use tidegate_verify::{client::WalletApi, environment::Environment};
 use tokio::sync::{Mutex, MutexGuard};
 
 pub use kubernetes::{as_json, condition};
+pub use topics::Found;
 
 /// How long a reconcile, a rollout of one pod, or a projection may take on a busy machine of two cores.
 pub const SOON: Duration = Duration::from_secs(60);

@@ -6,7 +6,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 
 use super::{SOON, World, eventually};
 
@@ -82,6 +82,12 @@ impl World {
         }
     }
 
+    /// A connection to the database of [`Self::furnish`], as one who may do anything.
+    pub async fn tenant_database(&self) -> PgConnection {
+        let options: PgConnectOptions = admin_url().parse().expect("DATABASE_ADMIN_URL is a URL");
+        options.database(&self.database()).connect().await.expect("the tenant's database answers")
+    }
+
     fn database(&self) -> String {
         format!("e2e_{}", self.run)
     }
@@ -91,8 +97,7 @@ impl World {
     }
 
     async fn try_administer(&self, statement: &str) -> Result<(), sqlx::Error> {
-        let url = std::env::var("DATABASE_ADMIN_URL").expect("DATABASE_ADMIN_URL is set by: eval \"$(hack/env)\"");
-        let mut connection = PgConnection::connect(&url).await?;
+        let mut connection = PgConnection::connect(&admin_url()).await?;
         // The statement is this file's own, with the run's suffix of hexadecimal digits in it.
         sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.map(drop)
     }
@@ -119,4 +124,8 @@ impl World {
             .await
             .expect("a Secret can be made");
     }
+}
+
+fn admin_url() -> String {
+    std::env::var("DATABASE_ADMIN_URL").expect("DATABASE_ADMIN_URL is set by: eval \"$(hack/env)\"")
 }

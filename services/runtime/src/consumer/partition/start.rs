@@ -53,6 +53,8 @@ enum StartError {
     Kept(#[from] HandlerError),
     #[error("somebody else has just moved the partition")]
     Moved,
+    #[error("a later replay has begun")]
+    Superseded,
 }
 
 fn on(doing: &'static str) -> impl Fn(KafkaError) -> StartError {
@@ -67,6 +69,10 @@ pub(super) async fn position<W: Work>(partition: &Partition<'_, W>) -> Option<Co
     loop {
         match begin(partition).await {
             Ok(ready) => return ready,
+            Err(StartError::Superseded) => {
+                partition.shared.superseded.cancel();
+                return None;
+            }
             // Soon after an assignment a partition cannot be moved yet.
             Err(error) if tries < 3 => tracing::debug!(%topic, partition = number, %error, "positioning the partition"),
             Err(error) => tracing::warn!(%topic, partition = number, %error, "positioning the partition"),
@@ -81,13 +87,14 @@ async fn begin<W: Work>(partition: &Partition<'_, W>) -> Result<Option<Consuming
     // First of all, even where the offset is kept elsewhere: Kafka does not answer before transactions that hold this offset have
     // ended, so that after it no earlier owner's records can appear in the retry partition.
     let in_kafka = committed(consumer, topic, *number).await.map_err(on("asking for the committed offset"))?;
-    let kept = match partition.shared.work.kept(partition).await? {
-        Kept::InKafka => in_kafka,
-        Kept::Nowhere => None,
-        Kept::At { offset, state } => Some((offset, state)),
+    let (kept, begins) = match partition.shared.work.kept(partition).await? {
+        Kept::InKafka => (in_kafka, None),
+        Kept::Nowhere => (None, partition.shared.config.generation.offset(topic, *number)),
+        Kept::At { offset, state } => (Some((offset, state)), None),
+        Kept::Superseded => return Err(StartError::Superseded),
     };
     let (finished, text) = kept.unzip();
-    let watermarks = seek(partition, finished).await.map_err(on("finding the offset"))?;
+    let watermarks = seek(partition, finished.or(begins)).await.map_err(on("finding the offset"))?;
     let offset = match watermarks {
         Start::At(offset) => offset,
         Start::After { oldest, lost } => {

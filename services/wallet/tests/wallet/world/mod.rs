@@ -119,6 +119,15 @@ impl World {
         process
     }
 
+    /// The same, told of a replay.
+    pub async fn start_in_generation(&self, role: Role, generation: &str) -> Process {
+        let mut settings = self.settings(role, json!({}));
+        settings["generation"] = json!({"id": generation});
+        let process = Process::spawn(&self.folder, &settings);
+        process.until_ready().await;
+        process
+    }
+
     /// Starts role Commands with crash points: it dies where `points` say, and is then to be started again.
     pub async fn start_to_crash(&self, points: &str) -> Process {
         let process = Process::spawn_to_crash(&self.folder, &self.settings(Role::Commands, json!({})), points);

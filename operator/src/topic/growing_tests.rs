@@ -42,9 +42,15 @@ fn reader() -> serde_json::Value {
     })
 }
 
-/// One look of an operator that has just started; what it wrote is the topic's status afterwards, as if a step had begun long ago.
+/// One look of an operator that has just started, while no pod runs.
 async fn look(twin: &Twin, topic: &mut KafkaTopic, pipeline: &EventPipeline, lag: Option<i64>) {
+    look_at(twin, topic, pipeline, lag, &[]).await;
+}
+
+/// The same while there are pods. What it wrote is the topic's status afterwards, as if a step had begun long ago.
+async fn look_at(twin: &Twin, topic: &mut KafkaTopic, pipeline: &EventPipeline, lag: Option<i64>, pods: &[&str]) {
     let world = World::after(twin);
+    world.pods(pods);
     world.watch(topic);
     world.watch_pipeline(pipeline);
     let partition = PartitionReading {
@@ -117,16 +123,18 @@ async fn each_step_is_on_record_before_the_next_and_an_operator_that_dies_after_
 }
 
 #[tokio::test]
-async fn while_it_is_not_known_whether_a_producer_runs_nothing_grows_and_giving_up_ends_it() {
+async fn while_a_pod_of_a_producer_is_there_nothing_grows_and_giving_up_ends_it() {
     let twin = Twin::new();
     let status = three_partitions(&twin).await.status;
     let mut topic = KafkaTopic { status, ..topic(5, Some("5")) };
     let writer = json!({"name": "commands", "run": {"wallet": {"role": "Commands"}}, "produces": ["orders"]});
     let pipeline = pipeline(json!([reader(), writer]));
     for _ in 0..4 {
-        look(&twin, &mut topic, &pipeline, Some(0)).await;
+        look_at(&twin, &mut topic, &pipeline, Some(0), &["ending"]).await;
     }
     assert_eq!((step(&topic), partitions(&twin).await), (Some(GrowthStep::StoppingProducers), 3));
+    look(&twin, &mut topic, &pipeline, Some(0)).await;
+    assert_eq!(step(&topic), Some(GrowthStep::Draining));
     topic.metadata.annotations = None;
     look(&twin, &mut topic, &pipeline, Some(0)).await;
     assert_eq!((step(&topic), partitions(&twin).await), (None, 3), "whoever was stopped goes on");

@@ -82,7 +82,13 @@ impl Timeline {
     pub fn arrival(&self, offset: i64) -> Option<Arrival> {
         let after = self.0.partition_point(|point| point.offset <= offset);
         let (point, next) = (self.0.get(after.checked_sub(1)?)?, self.0.get(after)?);
-        Some(Arrival { at: estimate(point, next, offset), within: point.slack })
+        let mut at = estimate(point, next, offset);
+        let width = next.since - point.until;
+        if point.slack >= width {
+            // Nothing is known of the time between: they may have come evenly, or all at once. Half way to the middle is not far from either.
+            at = i64::midpoint(at, point.until + width / 2);
+        }
+        Some(Arrival { at, within: point.slack })
     }
 
     /// No record before `offset` will be asked for.

@@ -105,8 +105,8 @@ proptest! {
         let times: Vec<i64> = (0..100).map(|record| 1_000_000 + record * 1_000).collect();
         let mut line = sampled(&times, 1_000_000);
         line.learn(50, i64::from(wrong) * 1_000);
-        for offset in 1..100 {
-            let off = (line.arrival(offset as i64).unwrap().at - times[offset]).abs();
+        for (offset, time) in (1..).zip(&times[1..]) {
+            let off = (line.arrival(offset).unwrap().at - time).abs();
             prop_assert!(off <= INTERVAL, "{offset}: off by {off}");
         }
     }
@@ -121,6 +121,20 @@ fn a_quiet_hour_is_no_part_of_a_records_age() {
     line.sample(8, 59 * 60_000 + 5_000);
     assert_eq!(line.arrival(7), Some(Arrival { at: 59 * 60_000 + 2_500, within: 5_000 }));
     assert_eq!(line.0.len(), 2, "quiet costs nothing");
+}
+
+#[test]
+fn records_that_came_at_once_are_not_taken_to_have_come_evenly() {
+    for came in [5_001, 7_500, 10_000] {
+        let mut line = Timeline::default();
+        for (end, now) in [(0, 0), (0, 5_000), (30, 10_000)] {
+            line.sample(end, now);
+        }
+        for offset in 0..30 {
+            let off = (line.arrival(offset).unwrap().at - came).abs();
+            assert!(off <= 3_750, "{offset}: off by {off}");
+        }
+    }
 }
 
 #[test]

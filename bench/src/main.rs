@@ -4,6 +4,7 @@
 mod cluster;
 mod consumer;
 mod http;
+mod lag;
 mod memory;
 mod outbox;
 mod projector;
@@ -37,6 +38,8 @@ enum Bench {
     Projector(projector::Options),
     /// Records through the runtime's consumer; reference: a bare loop on librdkafka.
     Consumer(consumer::Options),
+    /// The operator's reading of the lag of many groups: requests of a broker, and how far ages are off.
+    Lag(lag::Options),
     /// Memory of the operator and the services, idle and at load.
     Memory(memory::Options),
 }
@@ -60,6 +63,7 @@ async fn run(bench: &Bench, cluster: &Cluster, scratch: &mut Scratch) -> anyhow:
         Bench::Outbox(options) => outbox::run(options, cluster, scratch).await,
         Bench::Projector(options) => projector::run(options, cluster, scratch).await,
         Bench::Consumer(options) => consumer::run(options, cluster, scratch).await,
+        Bench::Lag(options) => lag::run(options, cluster, scratch).await,
         Bench::Memory(options) => memory::run(options, cluster, scratch).await,
     }
 }

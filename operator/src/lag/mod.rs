@@ -144,3 +144,59 @@ fn wanted(processor: &Processor) -> Option<Wanted> {
         dead_letters: processor.dead_letter.as_ref().map(|dead_letter| dead_letter.topic.clone()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tidegate_kafka::{KafkaAdmin, NewTopic, WriteMode};
+
+    use super::*;
+    use crate::testing::World;
+
+    fn pipeline(name: &str, group: &str) -> EventPipeline {
+        let consumes = json!({"topics": ["events"], "group": group});
+        serde_json::from_value(json!({
+            "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline",
+            "metadata": {"name": name, "namespace": "bank", "uid": name},
+            "spec": {
+                "kafka": {"user": {"secretRef": {"name": "kafka"}}},
+                "processors": [
+                    {"name": "commands", "run": {"wallet": {"role": "Commands"}}},
+                    {"name": "ledger", "run": {"wallet": {"role": "LedgerProjector"}}, "consumes": consumes},
+                ],
+            },
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_cycle_is_for_decisions_for_the_status_and_for_whoever_scrapes() {
+        let world = World::new();
+        world.twin.create_topics(&[NewTopic::new("events", 1, 3)], WriteMode::Apply).await;
+        world.twin.produce("events", 0, &[1, 2, 3]).unwrap();
+        world.twin.commit("one", "events", 0, 1);
+        for (name, group) in [("first", "one"), ("second", "two")] {
+            world.watch_pipeline(&pipeline(name, group));
+        }
+        let (mut engines, clock) = (BTreeMap::new(), Clock::start());
+
+        let (news, read) = cycle(&world.context, &mut engines, clock).await;
+        assert_eq!(news.len(), 2, "the first reading of each is to be shown");
+        let read = Arc::new(read);
+        world.context.metrics.lag.publish(&read);
+        let (latest, _) = world.context.readings.latest("first", "ledger").unwrap();
+        assert_eq!((latest.lag, world.context.readings.shown("second", "ledger").unwrap().lag), (Some(2), Some(3)));
+        assert!(world.context.readings.latest("first", "commands").is_none(), "it reads nothing");
+        let text = world.context.metrics.text().unwrap();
+        let series = r#"tidegate_processor_lag_records{namespace="bank",pipeline="first",processor="ledger"} 2.0"#;
+        assert!(text.lines().any(|line| line == series), "{text}");
+
+        world.twin.forget_calls();
+        world.context.metrics.text().unwrap();
+        assert_eq!(world.twin.calls().len(), 0, "a scrape asks Kafka nothing");
+        let (news, _) = cycle(&world.context, &mut engines, clock).await;
+        assert_eq!(news.len(), 0, "the same again is no news");
+        drop(read);
+        assert!(!world.context.metrics.text().unwrap().contains("tidegate_processor_lag"), "it was not kept");
+    }
+}

@@ -109,7 +109,7 @@ pub async fn run(options: &Options, cluster: &Cluster, scratch: &mut Scratch) ->
         })
         .collect();
     eprintln!("{} groups commit for the first time", wanted.len());
-    let groups = Groups::connect(&cluster.kafka()?, wanted.clone(), streams.clone(), clock).await?;
+    let groups = Groups { admin: &admin, wanted: &wanted, streams: streams.clone(), clock, started: Instant::now() };
     eprintln!("that took {:.1} s", groups.commit().await?.as_secs_f64());
 
     let commits = groups.commit_every(Duration::from_secs(options.commit_every));

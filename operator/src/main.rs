@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tidegate_operator::{
-    alerts::{collect, kinds::Served, render},
+    alerts::{collect, render},
     config::{self, Config},
     events::Events,
     http::{self, Readiness},
@@ -89,9 +89,7 @@ async fn operate(config: &Path) -> anyhow::Result<()> {
         let bindings = term::bindings(&config)?;
         let connections = term::connections(&bindings, &config, &metrics);
         let events = Events::new(client.clone(), me.clone());
-        let served = Served::discover(&client).await.context("asking the API server for its kinds")?;
-        let term =
-            term::lead(client.clone(), config.clone(), connections, events, metrics.clone(), served, stop.clone());
+        let term = term::lead(client.clone(), config.clone(), connections, events, metrics.clone(), stop.clone());
         let late = async {
             stop.cancelled().await;
             tokio::time::sleep(FINISH).await;
@@ -100,7 +98,6 @@ async fn operate(config: &Path) -> anyhow::Result<()> {
             () = term => {}
             () = elector.hold() => tracing::warn!("the lease is lost, and every write with it"),
             () = term::changed(&config, &bindings) => tracing::info!("a connection has changed; beginning anew with it"),
-            () = served.changed(&client) => tracing::info!("kinds of the Prometheus operator came or went; beginning anew with them"),
             () = late => tracing::warn!("some reconciliations were cut short"),
         }
         metrics.leads(false);

@@ -108,9 +108,9 @@ pub async fn lead(
     connections: BTreeMap<String, Gateway>,
     events: Events,
     metrics: Metrics,
-    served: Served,
     stop: CancellationToken,
 ) {
+    let served = Served::learn(&client).await;
     let (topics, topics_writer) = reflector::store();
     let (pipelines, pipelines_writer) = reflector::store();
     let (topic_triggers, topic_requests) = mpsc::unbounded_channel();
@@ -169,6 +169,7 @@ pub async fn lead(
         () = drift::run(context.clone()) => {}
         () = users::watch::run(context.clone()) => {}
         () = lag::run(context.clone()) => {}
+        () = served.changed(&context.client) => {}
     }
 }
 

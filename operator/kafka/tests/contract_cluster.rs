@@ -142,7 +142,7 @@ impl World for Cluster {
             };
         }
         let producer = self.others.producer().build().await.expect("a producer");
-        producer.send(sent).await.expect("the record is written");
+        let _ = producer.send(sent).await.expect("the record is written");
         producer.close().await.expect("the producer closes");
     }
 

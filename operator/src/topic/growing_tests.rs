@@ -8,7 +8,7 @@ use serde_json::json;
 use tidegate_crds::{EventPipeline, KafkaTopic, topic::GrowthStep};
 use tidegate_kafka::{KafkaAdmin, twin::Twin};
 
-use super::{super::reconcile, *};
+use super::super::reconcile;
 use crate::{
     lag::{PartitionReading, Reading},
     testing::{World, last_status},

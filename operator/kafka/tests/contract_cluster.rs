@@ -142,7 +142,8 @@ impl World for Cluster {
             };
         }
         let producer = self.others.producer().build().await.expect("a producer");
-        let _ = producer.send(sent).await.expect("the record is written");
+        let written = producer.send(sent).await.expect("the record is written");
+        assert!(written.is_persisted(), "{written:?}");
         producer.close().await.expect("the producer closes");
     }
 

@@ -10,7 +10,7 @@ mod turn;
 use std::collections::BTreeMap;
 
 use tidegate_crds::pipeline::{Processor, RedriveStatus};
-use tidegate_kafka::{AdminError, KafkaAdmin, OffsetSpec, TopicPartition, Transactor};
+use tidegate_kafka::{AdminError, CommittedOffset, KafkaAdmin, OffsetSpec, TopicPartition, Transactor};
 use tidegate_settings::PartitionOffsets;
 
 use self::letters::{Position, Wanted, batch, earlier};
@@ -63,14 +63,14 @@ enum Trouble {
     TooLarge(String),
 }
 
-/// Copies some dead letters.
+/// Copies some dead letters. False if there was nothing to be had at the moment.
 async fn copy(
     admin: &dyn KafkaAdmin,
     (writer, names): (&dyn Transactor, &Names),
     processor: &Processor,
     (record, records): (&RedriveStatus, &[&RedriveStatus]),
     (positions, room): (&BTreeMap<TopicPartition, Position>, i64),
-) -> Result<(), Trouble> {
+) -> Result<bool, Trouble> {
     let until = flat(&record.until);
     let unfinished: Vec<TopicPartition> = until
         .iter()
@@ -97,8 +97,15 @@ async fn copy(
         earlier: earlier(records, &record.id),
     };
     let batch = batch(&wanted, portions, positions, &until, room);
-    let commits = batch.positions.into_iter().map(|(key, position)| (key, position.commit())).collect();
-    writer.write(batch.words, &names.group, &commits).await.map_err(|error| trouble(&error))
+    let commits: BTreeMap<_, _> = batch.positions.into_iter().map(|(key, position)| (key, position.commit())).collect();
+    let goes_on = |(key, commit): (&TopicPartition, &CommittedOffset)| {
+        positions.get(key).is_none_or(|position| position.next < commit.offset)
+    };
+    if !commits.iter().any(goes_on) {
+        return Ok(false);
+    }
+    writer.write(batch.words, &names.group, &commits).await.map_err(|error| trouble(&error))?;
+    Ok(true)
 }
 
 fn trouble(error: &AdminError) -> Trouble {

@@ -116,7 +116,8 @@ impl One<'_> {
                 let positions = seen.progress.and_then(Result::ok).unwrap_or_default();
                 let of = (record, records.as_slice());
                 match copy(admin, (writer.as_ref(), names), self.processor, of, (&positions, room)).await {
-                    Ok(()) => Ok(Turn::Again),
+                    Ok(true) => Ok(Turn::Again),
+                    Ok(false) => Ok(Turn::Wait),
                     Err(Trouble::Again(why)) => self.wait(running, why).await,
                     Err(Trouble::TooLarge(why)) => {
                         let message = format!(

@@ -94,8 +94,9 @@ impl Shared<'_> {
 /// A length of time as Prometheus writes it, in its largest whole unit.
 pub(super) fn seconds(length: Duration) -> String {
     let seconds = length.as_secs();
-    let whole =
-        [(86_400, "d"), (3_600, "h"), (60, "m")].into_iter().find(|(unit, _)| seconds % unit == 0 && seconds > 0);
+    let whole = [(86_400, "d"), (3_600, "h"), (60, "m")]
+        .into_iter()
+        .find(|(unit, _)| seconds.is_multiple_of(*unit) && seconds > 0);
     whole.map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
 }
 

@@ -41,10 +41,8 @@ pub async fn see(around: &Surroundings<'_>, records: &[&ReplayStatus]) -> Seen {
     let request = around.processor.replay.as_ref();
     let under_way = records.iter().rev().find(|record| record.phase.is_active()).copied();
     match (under_way, request) {
-        (None, Some(request)) if seen.refusal.is_none() => {
-            if !records.iter().any(|record| record.id == request.id) {
-                seen.target = where_to(around, request, records).await;
-            }
+        (None, Some(request)) if seen.refusal.is_none() && !records.iter().any(|record| record.id == request.id) => {
+            seen.target = where_to(around, request, records).await;
         }
         (Some(record), request) if record.phase.is_stopped() => {
             seen.stopped = stopped(around).await;

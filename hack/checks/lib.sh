@@ -91,13 +91,11 @@ check() {
   fi
 }
 
-# what_failed: of the output of the test harness, what each failed test printed; of a long story its end.
+# what_failed: of the output of the test harness, what each failed test printed; of a long story its begin and its end.
 what_failed() {
-  awk -v most=25 '
+  awk -v most=12 '
     function tell() {
-      if (!count) return
-      if (count > most) print "  ..."
-      for (i = count > most ? count - most + 1 : 1; i <= count; i++) print line[i]
+      for (i = 1; i <= count; i++) if (i <= most || i > count - most) print line[i]; else if (i == most + 1) print "  ..."
       count = 0
     }
     /^---- .* stdout ----$/ { tell(); inside = 1; print; next }

@@ -92,6 +92,12 @@ impl Once for RedriveStatus {
     }
 }
 
+/// What an Event says is done. Each id has one of its own: of Events that are alike but for their notes, the API keeps the first.
+pub fn action(what: &str, record: &impl Once) -> String {
+    let (processor, id) = record.key();
+    format!("{what}/{processor}/{id}")
+}
+
 /// Records of what was there when its processor was first seen: it came with it, from a backup or a repository, and is not run. To be
 /// written before anything else is.
 pub fn first_seen<R: Once>(spec: &EventPipelineSpec, status: &EventPipelineStatus) -> Vec<R> {

@@ -15,7 +15,7 @@ use crate::{
     context::Context,
     pipeline::{
         PipelineError,
-        once::{Turn, active, noted, of},
+        once::{Turn, action, active, noted, of},
         record,
     },
 };
@@ -55,12 +55,12 @@ pub async fn note(
         RedrivePhase::Running => "dead letters are being copied into the retry topic".to_owned(),
         _ => record.message.clone().unwrap_or_default(),
     };
-    let reason = format!("Redrive{:?}", record.phase);
+    let (reason, action) = (format!("Redrive{:?}", record.phase), action("Redrive", &record));
     let text = format!("redrive {} of processor {}: {said}", record.id, record.processor);
     if record.phase == RedrivePhase::Refused {
-        context.events.warning(about, &reason, "Redrive", text).await;
+        context.events.warning(about, &reason, &action, text).await;
     } else {
-        context.events.normal(about, &reason, "Redrive", text).await;
+        context.events.normal(about, &reason, &action, text).await;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::{
     pipeline::{
         PipelineError,
         build::object_name,
-        once::{Turn, active, noted, of},
+        once::{Turn, action, active, noted, of},
         record,
     },
     scaling::autoscalers,
@@ -61,12 +61,12 @@ pub async fn note(
     let news = phase(&previous.replays) != Some(record.phase);
     record::write(context, pipeline, &previous, next).await?;
     if news {
-        let reason = format!("Replay{:?}", record.phase);
+        let (reason, action) = (format!("Replay{:?}", record.phase), action("Replay", &record));
         let text = format!("replay {} of processor {}: {}", record.id, record.processor, told(&record));
         if record.phase == ReplayPhase::Refused {
-            context.events.warning(about, &reason, "Replay", text).await;
+            context.events.warning(about, &reason, &action, text).await;
         } else {
-            context.events.normal(about, &reason, "Replay", text).await;
+            context.events.normal(about, &reason, &action, text).await;
         }
     }
     Ok(())
@@ -155,4 +155,46 @@ fn pods(deployment: &Deployment) -> Option<i32> {
     let told = status.observed_generation >= deployment.metadata.generation;
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     told.then(|| status.replicas.unwrap_or(0).max(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::Resource;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn each_refusal_has_an_event_of_its_own_and_a_message_that_changes_has_none() {
+        let world = World::new();
+        let pipeline: EventPipeline = serde_json::from_value(json!({
+            "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline",
+            "metadata": {"name": "wallet", "namespace": "bank", "uid": "u"},
+            "spec": {"kafka": {"user": {"secretRef": {"name": "kafka"}}}, "processors": [{
+                "name": "ledger", "run": {"wallet": {"role": "LedgerProjector"}},
+            }]},
+        }))
+        .unwrap();
+        let about = pipeline.object_ref(&());
+        for (id, message) in [("a", "the first"), ("b", "the second"), ("b", "the second, again")] {
+            let record = ReplayStatus {
+                id: id.into(),
+                processor: "ledger".into(),
+                phase: ReplayPhase::Refused,
+                message: Some(message.into()),
+                ..ReplayStatus::default()
+            };
+            note(&world.context, &pipeline, &about, record).await.unwrap();
+        }
+        let notes: Vec<String> = world
+            .conversation()
+            .into_iter()
+            .filter(|(line, _)| line.starts_with("POST"))
+            .map(|(_, body)| body["note"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        assert_eq!(notes, ["replay a of processor ledger: the first", "replay b of processor ledger: the second"]);
+        let replays = world.context.pipeline_memories.status(&pipeline).replays;
+        assert_eq!(replays.last().and_then(|last| last.message.clone()).as_deref(), Some("the second, again"));
+    }
 }

@@ -105,7 +105,10 @@ pub(super) fn gauge<'a>(
         return Ok(());
     }
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    points.try_for_each(|(labels, value)| metric.encode_family(&labels)?.encode_gauge(&value))
+    points.try_for_each(|(labels, value)| match labels.is_empty() {
+        true => metric.encode_gauge(&value),
+        false => metric.encode_family(&labels)?.encode_gauge(&value),
+    })
 }
 
 fn counter<'a>(

@@ -89,6 +89,7 @@ fn a_processor_is_shown_with_its_partitions_and_its_counters() {
             r#"tidegate_lag_cycle_requests{connection="main",broker="2"} 4.0"#
         ]
     );
+    assert_eq!(lines(&text, "tidegate_lag_cycle_seconds"), ["tidegate_lag_cycle_seconds 0.25"]);
     assert!(!text.contains("kafka_consumergroup"), "not asked for");
 }
 

@@ -13,8 +13,8 @@ use super::backlog::bucket;
 const INTERVAL: Duration = Duration::from_secs(30);
 /// An age changes by such steps, and beyond by doubling: less than the least objective is nothing to tell.
 const SECONDS: i64 = 10;
-/// Unless the lag is gone: that is what people wait for.
-const GONE: Duration = Duration::from_secs(5);
+/// Unless the lag is gone, or a group is there at last: that is what people wait for.
+const AWAITED: Duration = Duration::from_secs(5);
 /// Rates are means over this time, as soon as it has been seen; over what has been seen before.
 pub const RATE_WINDOW: Duration = Duration::from_secs(30);
 
@@ -180,11 +180,12 @@ fn magnitude(reading: &Reading) -> (Option<u32>, Option<u32>, Option<LagTrend>) 
 fn is_news(old: &Reading, new: &Reading, age: Duration) -> bool {
     let is_gone = |old: Option<i64>, new: Option<i64>| new == Some(0) && old != Some(0);
     let gone = is_gone(old.lag, new.lag) || is_gone(old.retry, new.retry);
+    let come = (old.lag.is_none() && new.lag.is_some()) || (old.members.unwrap_or(0) == 0 && new.members > Some(0));
     // Lag moves all the time; that a record fails is the exception, and people count those.
     let lag = magnitude(old) != magnitude(new);
     let failures = (old.retry, old.dead_letters) != (new.retry, new.dead_letters);
     let other = lag || failures || old.members != new.members || old.state != new.state;
-    (gone && age >= GONE) || (other && age >= INTERVAL)
+    ((gone || come) && age >= AWAITED) || (other && age >= INTERVAL)
 }
 
 #[cfg(test)]
@@ -217,6 +218,12 @@ mod tests {
             readings.take(key(), old(if seconds < 15.0 { 9.0 } else { seconds / 1.5 }), at(0));
             assert_eq!(readings.take(key(), old(seconds), at(60)), news, "{seconds}");
         }
+        let readings = Readings::default();
+        assert!(readings.take(key(), Reading::default(), at(0)), "nothing is known of a new one");
+        assert!(readings.take(key(), Reading { members: None, ..reading(3) }, at(5)), "its lag is known");
+        assert!(readings.take(key(), reading(3), at(10)), "it has members");
+        assert!(!readings.take(key(), Reading::default(), at(20)), "what is not known for a moment is not told");
+        assert!(readings.take(key(), old(9.0), at(111)), "known no more");
         let dead = |dead_letters| Reading { dead_letters: Some(dead_letters), ..Reading::default() };
         assert!(readings.take(key(), dead(7), at(150)), "a dead letter is news, whatever the lag");
         assert!(!readings.take(key(), dead(6), at(170)), "too soon");

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Users and what each may do. Saying it again changes nothing.
+# The operator's user and what it may do; those of pipelines are made by the operator. Saying it again changes nothing.
 set -eu
 umask 077
 
@@ -30,19 +30,3 @@ may tidegate-operator --topic '*' --operation Create --operation Describe --oper
 may tidegate-operator --group '*' --operation Describe --operation Read --operation Delete
 may tidegate-operator --transactional-id tidegate-redrive. --resource-pattern-type prefixed --operation Write --operation Describe
 may tidegate-operator --cluster --operation Describe --operation DescribeConfigs --operation Alter
-
-# The wallet: what docs/reference/secrets.md says that its user needs.
-user wallet
-may wallet --topic wallet-events --operation Read --operation Write --operation Describe
-# A retry topic is private to the group and the topic of its name. Delete: what was tried again with success is trimmed.
-may wallet --topic ledger-projector.wallet-events.retry --topic read-model-projector.wallet-events.retry \
-  --operation Read --operation Write --operation Describe --operation Delete
-may wallet --topic wallet-events-dlq --operation Write --operation Describe
-may wallet --group ledger-projector --group ledger-projector.retry --group read-model-projector --group read-model-projector.retry \
-  --operation Read --operation Describe
-# A record is parked or given up in one transaction with its group's offset, under an id that begins with the group.
-may wallet --transactional-id ledger-projector. --transactional-id read-model-projector. --resource-pattern-type prefixed \
-  --operation Write --operation Describe
-# The relay: a group for its position and a transactional id a shard, all of which begin with this.
-may wallet --group kafka-publisher --resource-pattern-type prefixed --operation Read --operation Describe
-may wallet --transactional-id kafka-publisher --resource-pattern-type prefixed --operation Write --operation Describe

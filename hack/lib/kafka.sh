@@ -38,12 +38,12 @@ users_ensure() {
   local rendered job
   image_ensure kafka images/kafka kafka_context
   rendered=$(k kustomize deploy/kafka-users | with_image kafka)
-  job=kafka-users-$(digest_text "$rendered" "$(digest "$SECRETS/kafka-tidegate-operator" "$SECRETS/kafka-wallet")")
+  job=kafka-users-$(digest_text "$rendered" "$(digest "$SECRETS/kafka-tidegate-operator")")
   if [ "$(k -n kafka get job "$job" -o jsonpath='{.status.succeeded}' 2>/dev/null || true)" = 1 ]; then
     return
   fi
   k -n kafka delete job -l app.kubernetes.io/name=kafka-users --wait=true
-  secret kafka kafka-users --from-file=tidegate-operator="$SECRETS/kafka-tidegate-operator" --from-file=wallet="$SECRETS/kafka-wallet"
+  secret kafka kafka-users --from-file=tidegate-operator="$SECRETS/kafka-tidegate-operator"
   # shellcheck disable=SC2001 # anchored to lines
   sed "s|^  name: kafka-users\$|  name: $job|" <<<"$rendered" | apply
   wait_for 180 "the Job kafka/$job" job_finished kafka "$job"

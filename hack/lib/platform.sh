@@ -47,7 +47,6 @@ operator_ready() {
 
 pipelines_ensure() {
   apply <deploy/overlays/local/namespace.yaml
-  kafka_binding wallet wallet-kafka wallet
   database_binding wallet wallet-db wallet
   k kustomize deploy/overlays/local | apply
 }

@@ -7,7 +7,7 @@ secrets_ensure() {
   chmod 700 "$SECRETS"
   (
     umask 077
-    for name in kafka-admin kafka-tidegate-operator kafka-wallet postgres-admin postgres-wallet; do
+    for name in kafka-admin kafka-tidegate-operator postgres-admin postgres-wallet; do
       # Alphanumeric: they pass through configuration files with quoting rules of their own.
       [ -s "$SECRETS/$name" ] || openssl rand -hex 24 | tr -d '\n' >"$SECRETS/$name"
     done

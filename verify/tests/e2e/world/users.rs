@@ -56,10 +56,11 @@ impl Client {
         }
     }
 
-    /// Fetches from the beginning of a topic's partition, which holds something.
-    pub fn reads(&self, topic: &str, partition: i32) -> Tried {
+    /// Fetches from the beginning of a topic's partition, which holds something. `group`: one that the user may look for, since librdkafka
+    /// fetches nothing before it has; nothing is committed, and nobody joins.
+    pub fn reads(&self, topic: &str, partition: i32, group: &str) -> Tried {
         let mut config = self.config.clone();
-        config.set("group.id", "nobody").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+        config.set("group.id", group).set("enable.auto.commit", "false").set("enable.partition.eof", "true");
         let consumer: BaseConsumer = config.create().expect("a Kafka consumer can be built");
         let mut wanted = TopicPartitionList::new();
         wanted.add_partition_offset(topic, partition, Offset::Offset(0)).expect("an offset can be asked for");

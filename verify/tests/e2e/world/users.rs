@@ -88,8 +88,15 @@ impl Client {
         let consumer: BaseConsumer = config.create().expect("a Kafka consumer can be built");
         let mut asked = TopicPartitionList::new();
         asked.add_partition(topic, 0);
-        let answered = consumer.committed_offsets(asked, REQUEST);
-        tried(answered.and_then(|list| list.elements().into_iter().try_for_each(|one| one.error())))
+        let answered = consumer.committed_offsets(asked, Duration::from_secs(5));
+        match tried(answered.and_then(|list| list.elements().into_iter().try_for_each(|one| one.error()))) {
+            // Whoever may not look for a group's coordinator waits for it, and is told why beside.
+            Err(RDKafkaErrorCode::OperationTimedOut) => match consumer.poll(REQUEST) {
+                Some(Err(error)) => tried::<()>(Err(error)),
+                _ => Err(RDKafkaErrorCode::OperationTimedOut),
+            },
+            otherwise => otherwise,
+        }
     }
 
     /// Becomes a member of a group.

@@ -44,9 +44,12 @@ impl ClientContext for RetryContext {
 
 impl ConsumerContext for RetryContext {
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        if let Err(error) = result {
-            tracing::debug!(%error, "how far retry partitions are could not be told");
-            self.offsets.failed(offsets);
+        match result {
+            Ok(()) => self.offsets.landed(offsets),
+            Err(error) => {
+                tracing::debug!(%error, "how far retry partitions are could not be told");
+                self.offsets.failed(offsets);
+            }
         }
     }
 }

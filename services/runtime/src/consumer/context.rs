@@ -232,7 +232,6 @@ impl ConsumerContext for MemberContext {
         let told = self.telling.lock().unwrap_or_else(PoisonError::into_inner).take();
         match result {
             Ok(()) => {
-                self.offsets.landed(offsets);
                 let topics: HashSet<_> = offsets.elements().iter().map(|element| element.topic().to_owned()).collect();
                 for topic in topics {
                     self.metrics.committed(&topic, told.map_or(Duration::ZERO, |told| told.elapsed()));

@@ -44,12 +44,9 @@ impl ClientContext for RetryContext {
 
 impl ConsumerContext for RetryContext {
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        match result {
-            Ok(()) => self.offsets.landed(offsets),
-            Err(error) => {
-                tracing::debug!(%error, "how far retry partitions are could not be told");
-                self.offsets.failed(offsets);
-            }
+        if let Err(error) = result {
+            tracing::debug!(%error, "how far retry partitions are could not be told");
+            self.offsets.failed(offsets);
         }
     }
 }

@@ -145,10 +145,6 @@ impl Thread {
         }
         let sent = produce(&producer, writes).and_then(|()| {
             crash_point!("consumer::produced");
-            let partitions = writes.iter().map(|write| (&write.topic, write.partition));
-            if !consumer.context().offsets.settled(partitions, ANSWER) {
-                return Err(on("waiting for offsets that are being told")(KafkaError::Canceled));
-            }
             let offsets = offsets(writes).map_err(on("naming the offsets"))?;
             producer.send_offsets_to_transaction(&offsets, &group, ANSWER).map_err(on("committing the offsets"))
         });

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,9 @@ use rdkafka::{
     ClientConfig, ClientContext, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions},
     config::RDKafkaLogLevel,
-    consumer::{CommitMode, Consumer, ConsumerContext, StreamConsumer, stream_consumer::StreamPartitionQueue},
+    consumer::{
+        BaseConsumer, CommitMode, Consumer, ConsumerContext, StreamConsumer, stream_consumer::StreamPartitionQueue,
+    },
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 use tidegate_settings::binding::KafkaConnection;
@@ -18,6 +20,8 @@ use tidegate_settings::binding::KafkaConnection;
 use super::{ConsumerConfig, offsets::Offsets};
 use crate::kafka::{self, Logged};
 
+/// How often the end of transactions is looked for.
+const LOOK: Duration = Duration::from_millis(100);
 /// How often what is finished is removed.
 const TRIM: Duration = Duration::from_secs(60);
 
@@ -54,14 +58,43 @@ pub(super) struct Retries {
     pub(super) consumer: Arc<Reader>,
     /// How far they are, for people and dashboards: what decides rides with the source partition's offset.
     pub(super) offsets: Arc<Offsets>,
+    /// Sees what transactions have written that are not ended. There while partitions begin.
+    undecided: (ClientConfig, Mutex<Weak<BaseConsumer<Logged>>>),
 }
 
 impl Retries {
     pub(super) fn new(config: &ConsumerConfig, connection: &KafkaConnection) -> KafkaResult<Self> {
         let offsets = Arc::new(Offsets::default());
         let context = RetryContext { offsets: Arc::clone(&offsets) };
-        let consumer = Arc::new(config.retry_client(connection).create_with_context(context)?);
-        Ok(Self { consumer, offsets })
+        let mut client = config.retry_client(connection);
+        let consumer = Arc::new(client.create_with_context(context)?);
+        client.set("isolation.level", "read_uncommitted");
+        Ok(Self { consumer, offsets, undecided: (client, Mutex::default()) })
+    }
+
+    /// The oldest offset of a retry partition and the one after its newest, once every transaction has ended that had written to it when
+    /// this was asked. The parts of one transaction become visible one by one: the group's offset may tell of records that the retry
+    /// partition does not show yet.
+    pub(super) async fn settled(&self, topic: &Arc<str>, partition: i32, within: Duration) -> KafkaResult<(i64, i64)> {
+        let (_, written) = watermarks(self.undecided()?, topic, partition, within).await?;
+        loop {
+            let (oldest, newest) = watermarks(Arc::clone(&self.consumer), topic, partition, within).await?;
+            if newest >= written {
+                return Ok((oldest, newest));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn undecided(&self) -> KafkaResult<Arc<BaseConsumer<Logged>>> {
+        let (config, shared) = &self.undecided;
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(consumer) = shared.upgrade() {
+            return Ok(consumer);
+        }
+        let consumer = Arc::new(config.create_with_context(Logged)?);
+        *shared = Arc::downgrade(&consumer);
+        Ok(consumer)
     }
 
     /// Begins to read a retry partition.
@@ -86,6 +119,17 @@ impl Retries {
             tracing::debug!(%error, "how far retry partitions are could not be told");
         }
     }
+}
+
+async fn watermarks<C: ConsumerContext>(
+    consumer: Arc<impl Consumer<C> + Send + Sync + 'static>,
+    topic: &Arc<str>,
+    partition: i32,
+    within: Duration,
+) -> KafkaResult<(i64, i64)> {
+    let topic = Arc::clone(topic);
+    let asked = tokio::task::spawn_blocking(move || consumer.fetch_watermarks(&topic, partition, within));
+    asked.await.unwrap_or(Err(KafkaError::Canceled))
 }
 
 /// Removes what is finished from the beginning of retry partitions, now and then.

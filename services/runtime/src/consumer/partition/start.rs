@@ -18,7 +18,7 @@ use crate::{
         HandlerError,
         book::{Book, Commit, RetryState},
         context::Assigned,
-        retries::{Retries, RetryQueue},
+        retries::RetryQueue,
         work::{Kept, Work},
     },
 };
@@ -85,7 +85,7 @@ pub(super) async fn position<W: Work>(partition: &Partition<'_, W>) -> Option<Co
 async fn begin<W: Work>(partition: &Partition<'_, W>) -> Result<Option<Consuming>, StartError> {
     let Assigned { topic, partition: number, consumer, .. } = partition.assigned;
     // First of all, even where the offset is kept elsewhere: Kafka does not answer before transactions that hold this offset have
-    // ended, so that after it no earlier owner's records can appear in the retry partition.
+    // ended, so that after it no earlier owner writes to the retry partition.
     let in_kafka = committed(consumer, topic, *number).await.map_err(on("asking for the committed offset"))?;
     let (kept, begins) = match partition.shared.work.kept(partition).await? {
         Kept::InKafka => (in_kafka, None),
@@ -187,7 +187,7 @@ async fn hear<W>(
         }
     };
     let (oldest, newest) =
-        watermarks(retries, retry_topic, *number).await.map_err(on("looking at the retry partition"))?;
+        retries.settled(retry_topic, *number, ANSWER).await.map_err(on("looking at the retry partition"))?;
     if state.end > newest {
         tracing::error!(%topic, partition = number, %retry_topic, "the retry topic is not the one that it was");
         partition.shared.metrics.lost(topic, state.unfinished.len() as u64);
@@ -211,12 +211,6 @@ async fn hear<W>(
         partition.shared.metrics.lost(topic, missing as u64);
     }
     Ok((book, Some(queue)))
-}
-
-async fn watermarks(retries: &Retries, topic: &Arc<str>, partition: i32) -> Result<(i64, i64), KafkaError> {
-    let (consumer, topic) = (Arc::clone(&retries.consumer), Arc::clone(topic));
-    let asked = tokio::task::spawn_blocking(move || consumer.fetch_watermarks(&topic, partition, ANSWER));
-    asked.await.unwrap_or(Err(KafkaError::Canceled))
 }
 
 #[cfg(test)]

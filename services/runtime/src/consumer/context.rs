@@ -57,8 +57,6 @@ pub(super) struct MemberContext {
     pub(super) protocol: GroupProtocol,
     pub(super) drain: Duration,
     pub(super) offsets: Arc<Offsets>,
-    /// When Kafka was told of offsets last, until it answers.
-    telling: Mutex<Option<Instant>>,
     pub(super) retries: Option<Arc<Retries>>,
     pub(super) health: Arc<MemberHealth>,
     pub(super) metrics: ConsumerMetrics,
@@ -79,7 +77,6 @@ impl MemberContext {
             protocol,
             drain,
             offsets,
-            telling: Mutex::default(),
             retries,
             health,
             metrics,
@@ -161,17 +158,18 @@ impl MemberContext {
         self.drain(all.into_iter(), false);
     }
 
-    /// Tells Kafka how far partitions are. Does not wait: a revocation waits for commits under way by itself.
+    /// Tells Kafka how far partitions are, and waits for the answer.
     pub(super) fn tell(&self, consumer: &impl Consumer<Self>) {
-        let told = self.offsets.take().and_then(|list| match list {
-            Some(list) => {
-                *self.telling.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-                consumer.commit(&list, CommitMode::Async).inspect_err(|_| self.offsets.failed(&list))
+        let begun = Instant::now();
+        match self.offsets.tell(|list| consumer.commit(list, CommitMode::Sync)) {
+            Ok(told) => {
+                let elements = told.iter().flat_map(TopicPartitionList::elements);
+                let topics: HashSet<String> = elements.map(|element| element.topic().to_owned()).collect();
+                for topic in topics {
+                    self.metrics.committed(&topic, begun.elapsed());
+                }
             }
-            None => Ok(()),
-        });
-        if let Err(error) = told {
-            tracing::warn!(%error, "offsets could not be committed to Kafka yet");
+            Err(error) => tracing::warn!(%error, "offsets could not be committed to Kafka yet"),
         }
         if let Some(retries) = &self.retries {
             retries.tell();
@@ -225,22 +223,6 @@ impl ConsumerContext for MemberContext {
         tracing::info!(?partitions, seconds = begun.elapsed().as_secs_f64(), "partitions {kind}");
         if let Err(error) = changed {
             tracing::error!(%error, "the assignment could not be changed");
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let told = self.telling.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match result {
-            Ok(()) => {
-                let topics: HashSet<_> = offsets.elements().iter().map(|element| element.topic().to_owned()).collect();
-                for topic in topics {
-                    self.metrics.committed(&topic, told.map_or(Duration::ZERO, |told| told.elapsed()));
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "offsets could not be committed to Kafka yet");
-                self.offsets.failed(offsets);
-            }
         }
     }
 }

@@ -8,6 +8,7 @@ use tidegate_settings::{RetryMode, binding::KafkaConnection};
 use tokio::{
     runtime::Handle,
     sync::oneshot,
+    task::{JoinHandle, spawn_blocking},
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
@@ -171,6 +172,7 @@ async fn member<W: Work>(
     let mut tick = interval(config.commit_interval);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut trim = Trim::new(config, connection);
+    let mut telling: Option<JoinHandle<()>> = None;
     let result = loop {
         tokio::select! {
             biased;
@@ -179,7 +181,10 @@ async fn member<W: Work>(
             () = superseded.cancelled() => break Err(ConsumerError::Superseded { group: group.clone() }),
             _ = tick.tick() => {
                 health.polled();
-                context_of(&consumer).tell(&*consumer);
+                if telling.as_ref().is_none_or(JoinHandle::is_finished) {
+                    let consumer = Arc::clone(&consumer);
+                    telling = Some(spawn_blocking(move || context_of(&consumer).tell(&*consumer)));
+                }
                 if let Some(retries) = &retries {
                     trim.turn(&retries.offsets);
                 }
@@ -209,6 +214,9 @@ async fn member<W: Work>(
     // The tasks finish what they have begun, Kafka is told how far they came, and closing leaves the group at once.
     context_of(&consumer).drain_all();
     context_of(&consumer).tell(&*consumer);
+    if let Some(telling) = telling {
+        let _ = telling.await; // It has the consumer, too, which is to be closed here.
+    }
     drop(consumer);
     result
 }

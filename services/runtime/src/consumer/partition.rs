@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::start::position;
 use super::{
-    ConsumerConfig, ConsumerMetrics, HandlerError, Record,
+    ConsumerConfig, ConsumerMetrics, HandlerError, Outgoing, Record,
     book::{Book, Class, Commit, Heard, Job, Verdict, What},
     context::Assigned,
     metrics::PartitionMetrics,
@@ -329,13 +329,29 @@ impl<'a, W> Partition<'a, W> {
                 entries.push(index);
             }
         }
+        Writing { answer: self.transact(records, commit).await, entries }
+    }
+
+    /// Hands records over to be written with the offset that is true then. Kafka is told of no other offset of the partition until
+    /// what comes of it is [known](Partition::transacted).
+    pub(super) async fn transact(
+        &self,
+        records: Vec<Outgoing>,
+        commit: Commit,
+    ) -> oneshot::Receiver<Result<(), WriteError>> {
         let (answer, answered) = oneshot::channel();
         let Assigned { topic, partition, lost, .. } = self.assigned;
         if let Some(transactor) = &self.shared.transactor {
+            self.shared.offsets.hold(topic, *partition);
             let (topic, lost) = (Arc::clone(topic), lost.clone());
             transactor.write(Write { records, topic, partition: *partition, commit, lost, answer }).await;
         }
-        Writing { answer: answered, entries }
+        answered
+    }
+
+    /// No transaction is about the partition any more.
+    pub(super) fn transacted(&self) {
+        self.shared.offsets.release(&self.assigned.topic, self.assigned.partition);
     }
 
     /// How writing ended.
@@ -347,6 +363,8 @@ impl<'a, W> Partition<'a, W> {
                 let dead = book.writing().iter().filter(|entry| entry.what != What::Park).count();
                 let parked = book.writing().len() - dead;
                 book.written();
+                self.reached(&book.commit());
+                self.transacted();
                 self.count(|metrics| {
                     metrics.parked.inc_by(parked as u64);
                     metrics.dead_lettered.inc_by(dead as u64);
@@ -357,6 +375,7 @@ impl<'a, W> Partition<'a, W> {
                 let entry = entries.get(index).copied().unwrap_or_default();
                 let error = format!("the record does not fit into {into}");
                 let verdict = book.too_large(entry, error);
+                self.transacted();
                 tracing::error!(%topic, partition, into, ?verdict, "a record is too large");
                 Wrote::NotYet
             }
@@ -367,6 +386,7 @@ impl<'a, W> Partition<'a, W> {
             Err(error) => {
                 tracing::warn!(%topic, partition, %error, "parking, or writing dead letters");
                 book.not_written();
+                self.transacted();
                 Wrote::NotYet
             }
         }

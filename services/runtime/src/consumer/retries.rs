@@ -111,10 +111,7 @@ impl Retries {
 
     /// Tells Kafka how far they are.
     pub(super) fn tell(&self) {
-        let told = self.offsets.take().and_then(|list| match list {
-            Some(list) => self.consumer.commit(&list, CommitMode::Async).inspect_err(|_| self.offsets.failed(&list)),
-            None => Ok(()),
-        });
+        let told = self.offsets.tell(|list| self.consumer.commit(list, CommitMode::Async));
         if let Err(error) = told {
             tracing::debug!(%error, "how far retry partitions are could not be told");
         }

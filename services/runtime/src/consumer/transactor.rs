@@ -145,6 +145,7 @@ impl Thread {
         }
         let sent = produce(&producer, writes).and_then(|()| {
             crash_point!("consumer::produced");
+            consumer.client().context().offsets.wait();
             let offsets = offsets(writes).map_err(on("naming the offsets"))?;
             producer.send_offsets_to_transaction(&offsets, &group, ANSWER).map_err(on("committing the offsets"))
         });

@@ -3,7 +3,6 @@
 use std::{future::ready, sync::Arc};
 
 use sqlx::PgPool;
-use tokio::sync::oneshot;
 
 use super::{
     BatchHandler, ConsumerConfig, ConsumerError, ConsumerMetrics, Handler, HandlerError, MemberHealth, Projection,
@@ -12,7 +11,7 @@ use super::{
     member,
     partition::{Complete, Consuming, Draining, Left, Partition, batches, each},
     rows,
-    transactor::{Write, WriteError},
+    transactor::WriteError,
 };
 use crate::{kafka::Brokers, shutdown::Shutdown};
 
@@ -222,18 +221,21 @@ impl<T: Transform> Batches for Records<T> {
         (_, to): (&Commit, &Commit),
     ) -> Result<Applied, HandlerError> {
         let records = self.0.transform(records).await?;
-        let Some(transactor) = &partition.shared.transactor else { return Ok(Applied::Elsewhere) };
-        let (answer, answered) = oneshot::channel();
-        let (topic, lost) = (Arc::clone(&partition.assigned.topic), partition.assigned.lost.clone());
-        let number = partition.assigned.partition;
-        transactor.write(Write { records, topic, partition: number, commit: to.clone(), lost, answer }).await;
+        let answered = partition.transact(records, to.clone()).await;
         match answered.await {
             Ok(Ok(())) => {
                 partition.told(to);
+                partition.transacted();
                 Ok(Applied::Yes)
             }
-            Ok(Err(error @ WriteError::TooLarge { .. })) => Err(HandlerError::poison(error)),
-            Ok(Err(error @ (WriteError::Again { .. } | WriteError::Lost))) => Err(HandlerError::transient(error)),
+            Ok(Err(error @ WriteError::TooLarge { .. })) => {
+                partition.transacted();
+                Err(HandlerError::poison(error))
+            }
+            Ok(Err(error @ (WriteError::Again { .. } | WriteError::Lost))) => {
+                partition.transacted();
+                Err(HandlerError::transient(error))
+            }
             Ok(Err(WriteError::Unknown(_))) | Err(_) => Ok(Applied::Elsewhere),
         }
     }

@@ -86,6 +86,7 @@ async fn begin<W: Work>(partition: &Partition<'_, W>) -> Result<Option<Consuming
     let Assigned { topic, partition: number, consumer, .. } = partition.assigned;
     // First of all, even where the offset is kept elsewhere: Kafka does not answer before transactions that hold this offset have
     // ended, so that after it no earlier owner writes to the retry partition.
+    partition.transacted();
     let in_kafka = committed(consumer, topic, *number).await.map_err(on("asking for the committed offset"))?;
     let (kept, begins) = match partition.shared.work.kept(partition).await? {
         Kept::InKafka => (in_kafka, None),

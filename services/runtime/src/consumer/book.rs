@@ -63,6 +63,9 @@ pub(super) struct Book {
     unfinished: BTreeMap<i64, Unfinished>,
     parked_bytes: usize,
     quarantined: usize,
+    /// Dead letters that are given up, by their offsets in the source partition, from which they may come again as long as an earlier record
+    /// is open; and where the retry partition says so, which is not finished until then.
+    given_up: BTreeMap<i64, [i64; 2]>,
     /// The retry state as text, while it is true.
     encoded: Option<Arc<str>>,
 }
@@ -93,6 +96,7 @@ impl Book {
             unfinished: retry.unfinished.iter().map(|(offset, attempts)| (*offset, kept(attempts))).collect(),
             parked_bytes: 0,
             quarantined: 0,
+            given_up: BTreeMap::new(),
             encoded: None,
         }
     }
@@ -135,6 +139,12 @@ impl Book {
 
     /// How far the partition is.
     pub(super) fn commit(&mut self) -> Commit {
+        let offset = self.offset();
+        while let Some(given_up) = self.given_up.first_entry().filter(|given_up| *given_up.key() < offset) {
+            for at in given_up.remove() {
+                self.finish(at);
+            }
+        }
         let state = match &self.encoded {
             Some(state) => Arc::clone(state),
             None => {
@@ -143,7 +153,6 @@ impl Book {
                 state
             }
         };
-        let offset = self.open.first().copied().unwrap_or(self.position);
         let retry_low = self.unfinished.first_key_value().map_or(self.retry_end, |(at, _)| *at);
         Commit { offset, retry_low, state }
     }
@@ -156,6 +165,11 @@ impl Book {
     }
 
     // Inside.
+
+    /// The first offset of the source partition that is not finished.
+    fn offset(&self) -> i64 {
+        self.open.first().copied().unwrap_or(self.position)
+    }
 
     fn state(&self, done: &Done) -> RetryState {
         let unfinished = self.unfinished.iter().filter(|(at, _)| !done.contains(&(Place::Parked { at: **at }, **at)));

@@ -57,8 +57,16 @@ impl Book {
                     lane.quarantine.take_if(|quarantine| quarantine.origin == origin && quarantine.at.is_some())
                 });
                 let lifted = quarantine.is_some();
-                self.lift(quarantine);
-                self.finish(at);
+                match quarantine.and_then(|quarantine| quarantine.at) {
+                    Some(said) if origin >= self.offset() => {
+                        self.quarantined -= 1;
+                        self.given_up.insert(origin, [said, at]);
+                    }
+                    _ => {
+                        self.lift(quarantine);
+                        self.finish(at);
+                    }
+                }
                 if let Some(id) = id {
                     self.schedule(id);
                 }
@@ -88,6 +96,7 @@ impl Book {
                 let quarantine = lane.quarantine.and_then(|quarantine| quarantine.at);
                 lane.parked.values().map(|parked| parked.at).chain(quarantine)
             })
+            .chain(self.given_up.values().flatten().copied())
             .collect();
         let missing: Vec<i64> = self.unfinished.keys().filter(|at| !held.contains(at)).copied().collect();
         for at in &missing {

@@ -10,6 +10,9 @@ impl Book {
             return Admitted::Repeated;
         }
         self.position = record.offset + 1;
+        if self.given_up.contains_key(&record.offset) {
+            return Admitted::Repeated;
+        }
         if self.lanes.is_empty() {
             return Admitted::Free(record);
         }

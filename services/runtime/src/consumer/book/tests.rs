@@ -187,6 +187,7 @@ impl World {
     }
 
     fn handle(&mut self, record: &Record) {
+        assert!(!self.skipped.contains(&record.offset), "{} was given up, and handled", record.offset);
         // The order of a key: everything before it has been handled, or given up, or is a dead letter that holds nothing up.
         if let Some(key) = self.key_in_order(record) {
             for before in self.source[..record.offset as usize].iter().filter(|r| r.key.as_ref() == Some(&key)) {
@@ -222,6 +223,7 @@ impl World {
                 What::Die { quarantine, .. } => {
                     let twice = self.dead.insert(origin, entry.record.clone()).is_some();
                     assert!(!twice || self.crashes > 0 || *quarantine, "{origin} died twice");
+                    assert!(!self.skipped.contains(&origin), "{origin} was given up, and died");
                     if *quarantine {
                         self.undecided.insert(origin);
                         let key = entry.record.key.clone().unwrap();
@@ -401,6 +403,43 @@ fn a_key_that_fails_holds_up_its_own_records_and_no_others() {
     assert_eq!(parked, [(0, 1), (1, 0)]);
     book.written();
     assert_eq!(book.commit().offset, 3);
+}
+
+#[test]
+fn a_dead_letter_that_is_given_up_stays_so_when_its_record_comes_again() {
+    let now = Instant::now();
+    let mut book = Book::new(policy(true, RetryMode::Topic, true), LIMITS, 0, &RetryState::default());
+    let Admitted::Free(first) = book.admit(record(0, "a")) else { panic!("nothing is before it") };
+    let first = begin(&mut book, first);
+    let Admitted::Free(dies) = book.admit(record(1, "b")) else { panic!("nothing of its key is before it") };
+    let dies = begin(&mut book, dies);
+    book.fail(dies, Class::Poison, String::new(), (now, 1.0));
+    book.write(10, 1000);
+    book.written();
+    let said = [
+        (0, Word::Quarantine { key: "b".into(), origin: 1 }, Heard::Quarantined),
+        (2, Word::Skip { key: Some("b".into()), origin: 1 }, Heard::Skipped),
+    ];
+    let hear = |book: &mut Book| {
+        for (at, word, heard) in &said {
+            assert_eq!(book.hear(*at, word.clone(), (now, 1.0)), *heard);
+        }
+    };
+    hear(&mut book);
+    // The first record keeps the offset where it is; whoever comes next reads both again.
+    let commit = book.commit();
+    assert_eq!((commit.offset, commit.retry_low, book.quarantined()), (0, 0, 0));
+    let state = RetryState::decode(&commit.state).unwrap();
+    let mut book = Book::new(policy(true, RetryMode::Topic, true), LIMITS, commit.offset, &state);
+    hear(&mut book);
+    assert_eq!(book.heard_all(3), 0);
+    assert_eq!(book.admit(record(0, "a")), Admitted::Free(record(0, "a")));
+    assert_eq!(book.commit().retry_low, 0);
+    assert_eq!(book.admit(record(1, "b")), Admitted::Repeated);
+    assert_eq!(book.admit(record(2, "b")), Admitted::Free(record(2, "b")));
+    let commit = book.commit();
+    assert_eq!((commit.offset, commit.retry_low, book.parked()), (3, 3, 0));
+    drop(first);
 }
 
 #[test]

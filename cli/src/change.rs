@@ -196,7 +196,8 @@ fn patch(pipeline: &str, processor: &str, change: &Change) -> Value {
     })
 }
 
-fn name(pipeline: &EventPipeline) -> String {
+/// `namespace/name`.
+pub fn name(pipeline: &EventPipeline) -> String {
     let of = |part: &Option<String>| part.clone().unwrap_or_default();
     format!("{}/{}", of(&pipeline.metadata.namespace), of(&pipeline.metadata.name))
 }
@@ -204,18 +205,10 @@ fn name(pipeline: &EventPipeline) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::samples;
+    use crate::{metrics::samples, testing::wallet};
 
     fn pipeline() -> EventPipeline {
-        let value = json!({
-            "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline", "metadata": {"name": "wallet", "namespace": "bank"},
-            "spec": {
-                "kafka": {"user": {"secretRef": {"name": "kafka"}}},
-                "processors": [{"name": "ledger", "run": {"wallet": {"role": "LedgerProjector"}}, "consumes": {"topics": ["e"], "group": "l"}}],
-            },
-            "status": {"processors": [{"name": "ledger", "deadLetters": 12}]},
-        });
-        serde_json::from_value(value).unwrap()
+        wallet(json!({"processors": [{"name": "ledger", "deadLetters": 12}]}))
     }
 
     #[test]

@@ -49,6 +49,34 @@ pub enum Error {
         /// What there is.
         instead: String,
     },
+    /// There are no dead letters to look at.
+    #[error("{said}\n  -> {instead}")]
+    NoDeadLetters {
+        /// What there is not.
+        said: String,
+        /// What there is.
+        instead: String,
+    },
+    /// There is no such dead letter.
+    #[error("{0}\n  -> `kubectl tidegate dead-letters list` shows what there is; retention removes what is old")]
+    NoDeadLetter(String),
+    /// Rights to see dead letters are missing.
+    #[error(
+        "not allowed: {said}\n  -> dead letters are shown to who may act as the processor: `kubectl auth can-i create serviceaccounts/{account} --subresource=token -n {namespace}`, and may get pods/proxy where the operator is"
+    )]
+    MayNotSee {
+        /// What the API server said.
+        said: String,
+        /// The processor's ServiceAccount.
+        account: String,
+        /// Its namespace.
+        namespace: String,
+    },
+    /// The operator does not show any.
+    #[error(
+        "the operator does not show dead letters\n  -> it is older than this program, or its chart's values say deadLetters.show: false"
+    )]
+    NotShown,
     /// An id that was used.
     #[error("id {id} was used before ({phase}), and nothing is done twice for an id\n  -> choose another --id")]
     IdUsed {

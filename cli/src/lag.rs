@@ -1,8 +1,6 @@
 //! Lag of each processor as the operator reads it: from the metrics of the pod that leads, through the API server, because a status is
 //! written at most every 30 s.
 
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
-use kube::Api;
 use serde_json::{Value, json};
 use tidegate_crds::EventPipeline;
 
@@ -10,27 +8,12 @@ use crate::{
     cluster::Cluster,
     error::Error,
     metrics::{Sample, samples},
+    operator::Operator,
     out::Paint,
     table::table,
 };
 
 const PREFIX: &str = "tidegate_processor_";
-
-/// Where the operator is.
-#[derive(clap::Args)]
-pub struct Operator {
-    /// Namespace of the operator
-    #[arg(
-        long = "operator-namespace",
-        id = "operator-namespace",
-        value_name = "NAMESPACE",
-        default_value = "tidegate-system"
-    )]
-    pub namespace: String,
-    /// The operator's installationId, which is its lease's name
-    #[arg(long, default_value = "tidegate")]
-    pub installation: String,
-}
 
 /// One processor that reads something.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,35 +41,8 @@ pub async fn read(cluster: &Cluster, operator: &Operator, pipelines: &[EventPipe
 
 /// What the operator's metrics say of processors.
 pub async fn samples_of(cluster: &Cluster, operator: &Operator) -> Result<Vec<Sample>, Error> {
-    Ok(samples(&page(cluster, operator).await?, PREFIX))
-}
-
-async fn page(cluster: &Cluster, operator: &Operator) -> Result<String, Error> {
-    let doing = "asking which operator leads";
-    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), &operator.namespace);
-    let lease = leases.get_opt(&operator.installation).await.map_err(Error::kubernetes(doing))?;
-    let holder = lease.and_then(|lease| lease.spec?.holder_identity).filter(|holder| !holder.is_empty());
-    let Some(holder) = holder else {
-        let said = format!(
-            "nobody holds the lease {} in namespace {}\n  -> is the operator running? --operator-namespace and --installation name another",
-            operator.installation, operator.namespace
-        );
-        return Err(Error::Kubernetes { doing, said });
-    };
-    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &operator.namespace);
-    let pod = pods.get_opt(&holder).await.map_err(Error::kubernetes("looking for the operator's pod"))?;
-    let port = pod
-        .and_then(|pod| pod.spec)
-        .into_iter()
-        .flat_map(|spec| spec.containers)
-        .flat_map(|container| container.ports.unwrap_or_default())
-        .find(|port| port.name.as_deref() == Some("http"))
-        .map_or(8080, |port| port.container_port);
-    let path = format!("/api/v1/namespaces/{}/pods/{holder}:{port}/proxy/metrics", operator.namespace);
-    let doing = "reading the operator's metrics";
-    let request = http::Request::get(path).body(Vec::new());
-    let request = request.map_err(|error| Error::Kubernetes { doing, said: error.to_string() })?;
-    cluster.client.request_text(request).await.map_err(Error::kubernetes(doing))
+    let page = operator.leader(cluster).await?.get("/metrics", &[]).await;
+    Ok(samples(&page.map_err(Error::kubernetes("reading the operator's metrics"))?, PREFIX))
 }
 
 fn lines(pipelines: &[EventPipeline], samples: &[Sample]) -> Vec<Line> {
@@ -173,6 +129,7 @@ pub fn json(lines: &[Line]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::wallet;
 
     const PAGE: &str = "\
 tidegate_processor_lag_records{namespace=\"bank\",pipeline=\"wallet\",processor=\"ledger\"} 1200
@@ -181,29 +138,14 @@ tidegate_processor_lag_records{namespace=\"elsewhere\",pipeline=\"wallet\",proce
 tidegate_processor_lag_records{namespace=\"bank\",pipeline=\"wallet\",processor=\"read-model\"} 0
 ";
 
-    fn pipeline() -> EventPipeline {
-        let value = json!({
-            "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline", "metadata": {"name": "wallet", "namespace": "bank"},
-            "spec": {
-                "kafka": {"user": {"secretRef": {"name": "kafka"}}},
-                "processors": [
-                    {"name": "commands", "run": {"wallet": {"role": "Commands"}}},
-                    {"name": "ledger", "run": {"wallet": {"role": "LedgerProjector"}}, "consumes": {"topics": ["e"], "group": "l"}},
-                    {"name": "read-model", "run": {"wallet": {"role": "ReadModelProjector"}}, "consumes": {"topics": ["e"], "group": "r"}},
-                ],
-            },
-        });
-        serde_json::from_value(value).unwrap()
-    }
-
     #[test]
     fn each_processor_that_reads_has_a_line_and_what_is_absent_is_unknown() {
-        let lines = lines(&[pipeline()], &samples(PAGE, PREFIX));
+        let lines = lines(&[wallet(Value::Null)], &samples(PAGE, PREFIX));
         let text = table_of(&lines, Paint(false));
         let expected = "\
-PIPELINE     PROCESSOR   GROUP  RECORDS  OLDEST  CAUGHT UP IN  RETRIES
-bank/wallet  ledger      l      1200     3m10s   -             -
-bank/wallet  read-model  r      0        ?       -             -
+PIPELINE     PROCESSOR   GROUP       RECORDS  OLDEST  CAUGHT UP IN  RETRIES
+bank/wallet  ledger      ledger      1200     3m10s   -             -
+bank/wallet  read-model  read-model  0        ?       -             -
 ";
         assert_eq!(text, expected);
         assert_eq!(json(&lines)[1]["lagSeconds"], Value::Null);

@@ -1,23 +1,30 @@
 //! `kubectl tidegate`: how pipelines do, for people on a terminal and, with `-o json`, for scripts.
 
+mod bytes;
 mod change;
 mod cluster;
+mod dead_letters;
 mod error;
 mod lag;
 mod metrics;
+mod operator;
 mod out;
 mod render;
 mod status;
 mod table;
+#[cfg(test)]
+mod testing;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
 
 use crate::{
     change::{Change, From},
     cluster::{Cluster, Scope},
     error::Error,
+    operator::Operator,
     out::Out,
 };
 
@@ -35,7 +42,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// A pipeline as a tree: its processors, their groups, lag, retries, dead letters, and what is wrong
+    /// A pipeline as a tree: its processors, their groups, lag, retries, dead letters, replays and redrives, and what is wrong
     Status {
         #[command(flatten)]
         which: Which,
@@ -54,7 +61,7 @@ enum Command {
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
         interval: u64,
         #[command(flatten)]
-        operator: lag::Operator,
+        operator: Operator,
         /// How to show it
         #[arg(short, long, value_enum, default_value_t = Shape::Tree)]
         output: Shape,
@@ -78,6 +85,12 @@ enum Command {
         #[arg(long)]
         error_class: Option<String>,
     },
+    /// Dead letters: which there are and why, and what is in one
+    #[command(visible_alias = "dlq")]
+    DeadLetters {
+        #[command(subcommand)]
+        look: Look,
+    },
     /// What the operator would apply for a file, without a cluster
     Render {
         /// YAML with EventPipelines, and the KafkaTopics that they name; - for standard input
@@ -92,6 +105,31 @@ enum Command {
         /// How to show it
         #[arg(short, long, value_enum, default_value_t = Text::Yaml)]
         output: Text,
+    },
+}
+
+/// A look at dead letters.
+#[derive(Subcommand)]
+enum Look {
+    /// A line for each: where it is, when and why it was given up, where it came from
+    List {
+        #[command(flatten)]
+        whose: dead_letters::Whose,
+        #[command(flatten)]
+        which: dead_letters::Which,
+        /// How to show it
+        #[arg(short, long, value_enum, default_value_t = Shape::Tree)]
+        output: Shape,
+    },
+    /// All of one: its key, its value, its headers, and what became of it
+    Show {
+        #[command(flatten)]
+        whose: dead_letters::Whose,
+        /// Where it is: PARTITION:OFFSET, or TOPIC/PARTITION:OFFSET as the list has it
+        place: dead_letters::Place,
+        /// How to show it
+        #[arg(short, long, value_enum, default_value_t = Shape::Tree)]
+        output: Shape,
     },
 }
 
@@ -131,7 +169,7 @@ struct Whose {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    operator: lag::Operator,
+    operator: Operator,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -169,7 +207,7 @@ async fn run(command: Command, out: &mut Out) -> Result<(), Error> {
             let pipelines = Cluster::connect(which.context.as_deref()).await?.pipelines(&which.scope()).await?;
             match output {
                 Shape::Json => out.json(&status::json(&pipelines)),
-                Shape::Tree => out.text(&status::tree(&pipelines, out.paint())),
+                Shape::Tree => out.text(&status::tree(&pipelines, Timestamp::now(), out.paint())),
             }
         }
         Command::Lag { which, watch, interval, operator, output } => {
@@ -193,6 +231,12 @@ async fn run(command: Command, out: &mut Out) -> Result<(), Error> {
         Command::Replay { ref whose, from } => whose.change(Change::Replay { id: whose.id.clone(), from }, out).await,
         Command::Redrive { ref whose, max, error_class } => {
             whose.change(Change::Redrive { id: whose.id.clone(), max, error_class }, out).await
+        }
+        Command::DeadLetters { look: Look::List { whose, which, output } } => {
+            dead_letters::list(&whose, &which, output == Shape::Json, out).await
+        }
+        Command::DeadLetters { look: Look::Show { whose, place, output } } => {
+            dead_letters::show(&whose, &place, output == Shape::Json, out).await
         }
         Command::Render { filename, images, namespace, output } => {
             let rendered = render::file(&filename, &images, &namespace)?;

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
 
-use crate::error::Error;
+use crate::{bytes::is_tricky, error::Error};
 
 /// Standard output.
 pub struct Out {
@@ -62,11 +62,37 @@ impl Out {
 
     /// Writes a value and a newline.
     pub fn json(&mut self, value: &Value) -> Result<(), Error> {
-        self.text(&format!("{value:#}\n"))
+        self.text(&document(value))
     }
+}
+
+/// A value as JSON that a terminal can be shown, too: outside its strings there is nothing tricky but ends of lines.
+fn document(value: &Value) -> String {
+    let mut text = String::new();
+    for char in format!("{value:#}\n").chars() {
+        if char != '\n' && is_tricky(char) {
+            text.extend(char.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            text.push(char);
+        }
+    }
+    text
 }
 
 /// Says something on standard error. Nobody is left to tell when that fails.
 pub fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_says_everything_and_does_nothing() {
+        let every: Value = ('\0'..=char::MAX).collect::<String>().into();
+        let document = document(&every);
+        assert!(!document.trim_end().chars().any(is_tricky));
+        assert_eq!(serde_json::from_str::<Value>(&document).unwrap(), every);
+    }
 }

@@ -1,9 +1,14 @@
 //! A pipeline as a tree, from its status. Pure.
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
-use tidegate_crds::{EventPipeline, pipeline::ProcessorStatus};
+use tidegate_crds::{
+    EventPipeline,
+    pipeline::{ProcessorStatus, RedrivePhase, RedriveStatus, ReplayPhase, ReplayStatus},
+};
 
-use crate::{lag::span, out::Paint, table::table};
+use crate::{bytes::safe, lag::span, out::Paint, table::table};
 
 /// For scripts: a list of what each pipeline's status says.
 pub fn json(pipelines: &[EventPipeline]) -> Value {
@@ -17,14 +22,14 @@ pub fn json(pipelines: &[EventPipeline]) -> Value {
 }
 
 /// For people.
-pub fn tree(pipelines: &[EventPipeline], paint: Paint) -> String {
+pub fn tree(pipelines: &[EventPipeline], now: Timestamp, paint: Paint) -> String {
     if pipelines.is_empty() {
         return "no pipelines here; -A shows those of every namespace\n".to_owned();
     }
-    pipelines.iter().map(|pipeline| one(pipeline, paint)).collect::<Vec<_>>().join("\n")
+    pipelines.iter().map(|pipeline| one(pipeline, now, paint)).collect::<Vec<_>>().join("\n")
 }
 
-fn one(pipeline: &EventPipeline, paint: Paint) -> String {
+fn one(pipeline: &EventPipeline, now: Timestamp, paint: Paint) -> String {
     let of = |part: &Option<String>| part.clone().unwrap_or_default();
     let mut text = format!(
         "{}/{}  {}\n",
@@ -51,7 +56,88 @@ fn one(pipeline: &EventPipeline, paint: Paint) -> String {
             line
         })
         .collect();
-    text + &table(&lines)
+    for (index, (line, processor)) in table(&lines).lines().zip(processors).enumerate() {
+        text.push_str(&format!("{line}\n"));
+        let stem = if index + 1 == processors.len() { " " } else { "│" };
+        for wish in wishes(pipeline, &processor.name) {
+            text.push_str(&format!("{stem}    {}\n", wish.told(now, paint)));
+        }
+    }
+    text
+}
+
+/// A replay or a redrive, and what became of it.
+struct Wish<'a> {
+    what: &'static str,
+    id: &'a str,
+    phase: String,
+    is_active: bool,
+    is_refused: bool,
+    said: Option<String>,
+    at: Option<&'a Time>,
+}
+
+/// Of a processor's replays and of its redrives those that are under way, or the last one.
+fn wishes<'a>(pipeline: &'a EventPipeline, processor: &str) -> Vec<Wish<'a>> {
+    let Some(status) = &pipeline.status else { return Vec::new() };
+    let of_it = |name: &str| name == processor;
+    let replays = status.replays.iter().filter(|one| of_it(&one.processor)).map(Wish::from).collect();
+    let redrives = status.redrives.iter().filter(|one| of_it(&one.processor)).map(Wish::from).collect();
+    let current = |all: Vec<Wish<'a>>| {
+        let last = all.len().saturating_sub(1);
+        let is_active = all.iter().any(|wish| wish.is_active);
+        let shown = move |(at, wish): &(usize, Wish<'_>)| if is_active { wish.is_active } else { *at == last };
+        all.into_iter().enumerate().filter(shown).map(|(_, wish)| wish).collect::<Vec<_>>()
+    };
+    let mut wishes = current(replays);
+    wishes.extend(current(redrives));
+    wishes
+}
+
+impl<'a> From<&'a ReplayStatus> for Wish<'a> {
+    fn from(replay: &'a ReplayStatus) -> Self {
+        Self {
+            what: "replay",
+            id: &replay.id,
+            phase: format!("{:?}", replay.phase),
+            is_active: replay.phase.is_active(),
+            is_refused: replay.phase == ReplayPhase::Refused,
+            said: replay.message.clone(),
+            at: replay.finished_at.as_ref().or(replay.started_at.as_ref()),
+        }
+    }
+}
+
+impl<'a> From<&'a RedriveStatus> for Wish<'a> {
+    fn from(redrive: &'a RedriveStatus) -> Self {
+        let is_active = redrive.phase == RedrivePhase::Running;
+        let so_far = || format!("{} dead letters redriven, {} passed over so far", redrive.moved, redrive.skipped);
+        Self {
+            what: "redrive",
+            id: &redrive.id,
+            phase: format!("{:?}", redrive.phase),
+            is_active,
+            is_refused: redrive.phase == RedrivePhase::Refused,
+            said: redrive.message.clone().or_else(|| is_active.then(so_far)),
+            at: redrive.finished_at.as_ref().or(redrive.started_at.as_ref()),
+        }
+    }
+}
+
+impl Wish<'_> {
+    fn told(&self, now: Timestamp, paint: Paint) -> String {
+        let phase = match (self.is_active, self.is_refused) {
+            (true, _) => paint.odd(&self.phase),
+            (_, true) => paint.bad(&self.phase),
+            _ => self.phase.clone(),
+        };
+        let age = self.at.map_or_else(String::new, |at| {
+            let age = span(now.duration_since(at.0).as_secs_f64());
+            if self.is_active { format!(" for {age}") } else { format!(" {age} ago") }
+        });
+        let said = self.said.as_deref().map_or_else(String::new, |said| format!(": {}", safe(said)));
+        format!("{} {} {phase}{age}{said}", self.what, safe(self.id))
+    }
 }
 
 /// Ready or not, and since what generation.
@@ -126,29 +212,14 @@ fn cells(seen: &ProcessorStatus, consumes: bool, paint: Paint) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn pipeline(status: Value) -> EventPipeline {
-        let value = json!({
-            "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline",
-            "metadata": {"name": "wallet", "namespace": "bank", "generation": 3},
-            "spec": {
-                "kafka": {"user": {"secretRef": {"name": "kafka"}}},
-                "processors": [
-                    {"name": "commands", "run": {"wallet": {"role": "Commands"}}},
-                    {"name": "ledger", "run": {"wallet": {"role": "LedgerProjector"}}, "consumes": {"topics": ["events"], "group": "ledger"}},
-                ],
-            },
-            "status": status,
-        });
-        serde_json::from_value(value).unwrap()
-    }
+    use crate::testing::wallet;
 
     fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
         json!({"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2024-01-01T00:00:00Z"})
     }
 
     fn shown(status: Value) -> String {
-        tree(&[pipeline(status)], Paint(false))
+        tree(&[wallet(status)], "2026-01-01T01:00:00Z".parse().unwrap(), Paint(false))
     }
 
     #[test]
@@ -165,8 +236,9 @@ mod tests {
         }));
         let expected = "\
 bank/wallet  Ready  2/2 processors ready
-├─ commands  2/2 pods
-└─ ledger    1/1 pods  group ledger (Stable, 1 member)  lag 1200, 3m10s old, draining  retries 4  dead letters 0  scaling to 3 (ScaledOut)
+├─ commands    2/2 pods
+├─ ledger      1/1 pods           group ledger (Stable, 1 member)  lag 1200, 3m10s old, draining  retries 4  dead letters 0  scaling to 3 (ScaledOut)
+└─ read-model  not looked at yet
 ";
         assert_eq!(text, expected);
     }
@@ -186,10 +258,42 @@ bank/wallet  Ready  2/2 processors ready
 bank/wallet  not Ready  0/2 processors ready
 │  Stalled SecretMissing: there is no Secret kafka
 │  not Healthy GroupEmpty: nobody reads as ledger
-├─ commands  not looked at yet
-└─ ledger    0/1 pods           group ledger  lag ?
+├─ commands    not looked at yet
+├─ ledger      0/1 pods           group ledger  lag ?
+└─ read-model  not looked at yet
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn replays_and_redrives_stand_below_their_processor_while_they_run_and_the_last_one_after() {
+        let record = |processor: &str, id: &str, phase: &str| json!({"processor": processor, "id": id, "phase": phase, "startedAt": "2026-01-01T00:56:50Z", "moved": 40, "skipped": 2});
+        let ended = |mut record: Value, message: &str| {
+            record["finishedAt"] = json!("2026-01-01T00:59:00Z");
+            record["message"] = json!(message);
+            record
+        };
+        let text = shown(json!({
+            "observedGeneration": 3, "conditions": [condition("Ready", "True", "Running", "fine")],
+            "processors": [{"name": "ledger", "replicas": 0, "ready": 0}, {"name": "read-model", "replicas": 1, "ready": 1}],
+            "replays": [
+                ended(record("ledger", "first", "Done"), "long ago"), record("ledger", "second", "Moving"),
+                ended(record("read-model", "no", "Refused"), "below the log start"),
+            ],
+            "redrives": [
+                record("ledger", "batch-7", "Running"), ended(record("read-model", "a", "Done"), "1 is redriven"),
+                ended(record("read-model", "b", "Done"), "2 are redriven"),
+            ],
+        }));
+        let found: Vec<&str> = text.lines().skip(1).filter(|line| !line.contains("─")).collect();
+        let expected = [
+            "│    replay second Moving for 3m10s",
+            "│    redrive batch-7 Running for 3m10s: 40 dead letters redriven, 2 passed over so far",
+            "     replay no Refused 1m00s ago: below the log start",
+            "     redrive b Done 1m00s ago: 2 are redriven",
+        ];
+        assert_eq!(found, expected, "{text}");
+        assert!(text.lines().nth(2).is_some_and(|line| line.starts_with("├─ ledger")), "{text}");
     }
 
     #[test]
@@ -202,7 +306,7 @@ bank/wallet  not Ready  0/2 processors ready
 
     #[test]
     fn scripts_get_the_status_whole() {
-        let list = json(&[pipeline(json!({"observedGeneration": 3, "configHash": "abc"}))]);
+        let list = json(&[wallet(json!({"observedGeneration": 3, "configHash": "abc"}))]);
         assert_eq!((&list[0]["name"], &list[0]["status"]["configHash"]), (&json!("wallet"), &json!("abc")));
     }
 }

@@ -3,7 +3,9 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
-    process::{Command, Stdio},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -24,6 +26,24 @@ fn json(arguments: &[&str]) -> Value {
     let (good, stdout, stderr) = run(arguments);
     assert!(good, "{stderr}");
     serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"))
+}
+
+/// Asks until there is an answer, at the latest after a minute; what was found says why there is none.
+fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(found) => assert!(Instant::now() < deadline, "not within a minute: {what}; the last look: {found}"),
+        }
+    }
+}
+
+/// Its end, which comes within half a minute.
+fn end_of(child: Child) -> Output {
+    let (tell, ended) = mpsc::channel();
+    thread::spawn(move || tell.send(child.wait_with_output()));
+    ended.recv_timeout(Duration::from_secs(30)).expect("it ends").expect("it can be waited for")
 }
 
 #[test]
@@ -47,18 +67,14 @@ fn the_wallets_status_is_a_tree_for_people_and_a_document_for_scripts() {
 #[test]
 fn lag_comes_from_the_operator_that_leads() {
     // A leader that has just taken over has yet to read it once.
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
+    eventually("each group's lag is a number", || {
         let lines = json(&["lag", "wallet", "-n", "wallet", "-o", "json"]);
         let lines = lines.as_array().cloned().unwrap_or_default();
         let groups: Vec<&str> = lines.iter().filter_map(|line| line["group"].as_str()).collect();
         assert_eq!(groups, ["ledger-projector", "read-model-projector"]);
-        if lines.iter().all(|line| line["lagRecords"].is_number()) {
-            break;
-        }
-        assert!(Instant::now() < deadline, "no number within a minute: {lines:?}");
-        std::thread::sleep(Duration::from_millis(500));
-    }
+        let known = lines.iter().all(|line| line["lagRecords"].is_number());
+        if known { Ok(()) } else { Err(format!("{lines:?}")) }
+    });
     let (good, _, stderr) = run(&["lag", "-n", "wallet", "--installation", "nobody"]);
     assert!(!good && stderr.contains("nobody holds the lease nobody"), "{stderr}");
 }
@@ -85,12 +101,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
         .expect("the program starts");
     // As `| head` does.
     drop(watching.stdout.take());
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while watching.try_wait().expect("it can be asked").is_none() {
-        assert!(Instant::now() < deadline, "it writes on, for nobody");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let output = watching.wait_with_output().expect("it has ended");
+    let output = end_of(watching);
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -107,4 +118,16 @@ fn a_replay_is_looked_at_first_and_changes_nothing() {
 
     let (good, _, stderr) = run(&["redrive", "wallet", "ledgre", "-n", "wallet", "--id", "a-look"]);
     assert!(!good && stderr.contains("no processor ledgre") && stderr.contains("ledger-projector"), "{stderr}");
+}
+
+#[test]
+fn dead_letters_are_asked_of_the_operator_and_what_is_not_there_is_said_with_what_is() {
+    let found = json(&["dead-letters", "list", "wallet", "-n", "wallet", "-o", "json"]);
+    assert!(found["letters"].is_array(), "{found}");
+    let (good, _, stderr) = run(&["dead-letters", "list", "wallet", "-n", "wallet", "--processor", "commands"]);
+    assert!(!good && stderr.contains("no dead-letter topic") && stderr.contains("ledger-projector"), "{stderr}");
+    let (good, _, stderr) = run(&["dead-letters", "show", "wallet", "-n", "wallet", "99:0"]);
+    assert!(!good && stderr.contains("no partition 99"), "{stderr}");
+    let (good, _, stderr) = run(&["dead-letters", "show", "wallet", "-n", "wallet", "somewhere"]);
+    assert!(!good && stderr.contains("PARTITION:OFFSET"), "{stderr}");
 }

@@ -38,6 +38,9 @@ pub struct Config {
     /// Alerting rules.
     #[serde(default)]
     pub alerts: AlertsConfig,
+    /// Dead letters.
+    #[serde(default)]
+    pub dead_letters: DeadLettersConfig,
 }
 
 /// A Kafka cluster.
@@ -77,6 +80,20 @@ pub struct MetricsConfig {
     /// Lag also under the names of kafka_exporter.
     #[serde(default)]
     pub kafka_exporter_names: bool,
+}
+
+/// Dead letters as people see them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeadLettersConfig {
+    /// Whether the operator shows them to those who may act as the processor.
+    pub show: bool,
+}
+
+impl Default for DeadLettersConfig {
+    fn default() -> Self {
+        Self { show: true }
+    }
 }
 
 /// Alerting rules that are made for each pipeline.
@@ -199,6 +216,8 @@ http: {port: 8080}
         assert_eq!(config.drift_interval, Duration::from_secs(90));
         assert_eq!(config.lag_interval, Duration::from_secs(5));
         assert!(!config.metrics.kafka_exporter_names);
+        assert!(config.dead_letters.show);
+        assert!(!load(&format!("{TEXT}deadLetters: {{show: false}}")).unwrap().dead_letters.show);
         assert!(load(&format!("{TEXT}metrics: {{kafkaExporterNames: true}}")).unwrap().metrics.kafka_exporter_names);
         assert_eq!(config.images["wallet"].image, "tidegate/wallet:1");
         assert_eq!(config.alerts, AlertsConfig::default());

@@ -149,6 +149,11 @@ impl Gateway {
         self.admin.as_ref()
     }
 
+    /// The same, for whoever outlives this.
+    pub fn reader(&self) -> Arc<dyn KafkaAdmin> {
+        self.admin.clone()
+    }
+
     /// The cluster's id; asked for once.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics` on one port. A follower is ready, too: it is there to take over.
+//! `/livez`, `/readyz`, `/metrics` and, unless that is turned off, `/dead-letters` on one port. A follower is ready, too: it is there to take over.
 
 use std::sync::{
     Arc,
@@ -9,7 +9,7 @@ use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, rou
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::{dead_letters::Desk, metrics::Metrics};
 
 /// Whether the process has reached the API server.
 #[derive(Clone, Debug, Default)]
@@ -28,13 +28,22 @@ struct Shared {
     readiness: Readiness,
 }
 
-/// Serves until `stop`.
+/// Serves until `stop`. Without a desk, dead letters are nobody's business.
 ///
 /// # Errors
 /// When the port cannot be taken.
-pub async fn serve(port: u16, metrics: Metrics, readiness: Readiness, stop: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(
+    port: u16,
+    metrics: Metrics,
+    readiness: Readiness,
+    desk: Option<Desk>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let listener = TcpListener::bind(("0.0.0.0", port)).await?;
-    axum::serve(listener, router(metrics, readiness)).with_graceful_shutdown(stop.cancelled_owned()).await
+    let dead_letters = desk.map_or_else(Router::new, Desk::router);
+    axum::serve(listener, router(metrics, readiness).merge(dead_letters))
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
 }
 
 fn router(metrics: Metrics, readiness: Readiness) -> Router {

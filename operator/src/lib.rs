@@ -9,6 +9,7 @@ pub mod busy;
 pub mod conditions;
 pub mod config;
 pub mod context;
+pub mod dead_letters;
 pub mod events;
 pub mod finalizer;
 pub mod gateway;

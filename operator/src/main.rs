@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use tidegate_operator::{
     alerts::{collect, render},
     config::{self, Config},
+    dead_letters::Desk,
     events::Events,
     http::{self, Readiness},
     lease::Elector,
@@ -74,7 +75,9 @@ async fn operate(config: &Path) -> anyhow::Result<()> {
 
     let stop = stop_on_signal()?;
     let readiness = Readiness::default();
-    let server = tokio::spawn(http::serve(config.http.port, metrics.clone(), readiness.clone(), stop.clone()));
+    let desk = Desk::default();
+    let shown = config.dead_letters.show.then(|| desk.clone());
+    let server = tokio::spawn(http::serve(config.http.port, metrics.clone(), readiness.clone(), shown, stop.clone()));
 
     let me = std::env::var("POD_NAME").unwrap_or_else(|_| format!("{}-{}", hostname(), std::process::id()));
     let elector = Elector::new(client.clone(), &config.namespace, &config.installation_id, &me);
@@ -89,7 +92,8 @@ async fn operate(config: &Path) -> anyhow::Result<()> {
         let bindings = term::bindings(&config)?;
         let connections = term::connections(&bindings, &config, &metrics);
         let events = Events::new(client.clone(), me.clone());
-        let term = term::lead(client.clone(), config.clone(), connections, events, metrics.clone(), stop.clone());
+        let kept = (metrics.clone(), desk.clone());
+        let term = term::lead(client.clone(), config.clone(), connections, events, kept, stop.clone());
         let late = async {
             stop.cancelled().await;
             tokio::time::sleep(FINISH).await;

@@ -32,6 +32,7 @@ use crate::{
     busy::Busy,
     config::{Config, ConnectionConfig},
     context::{Context, Filling},
+    dead_letters::Desk,
     events::Events,
     gateway::Gateway,
     lag::{self, Readings},
@@ -107,7 +108,7 @@ pub async fn lead(
     config: Arc<Config>,
     connections: BTreeMap<String, Gateway>,
     events: Events,
-    metrics: Metrics,
+    (metrics, desk): (Metrics, Desk),
     stop: CancellationToken,
 ) {
     let served = Served::learn(&client).await;
@@ -138,6 +139,7 @@ pub async fn lead(
         events,
         metrics,
     });
+    let _shown = desk.open(&context);
 
     let neighbours = context.clone();
     let topic_events =

@@ -46,6 +46,7 @@ type Requests = Arc<Mutex<Vec<(String, Value)>>>;
 struct Objects {
     secrets: BTreeMap<String, Value>,
     pods: Vec<Value>,
+    tokens: BTreeMap<String, String>,
     version: u64,
 }
 
@@ -165,6 +166,11 @@ impl World {
         self.objects.lock().unwrap().pods = hashes.iter().map(pod).collect();
     }
 
+    /// A token of a user, for whoever it is reviewed.
+    pub fn token(&self, token: &str, user: &str) {
+        self.objects.lock().unwrap().tokens.insert(token.to_owned(), user.to_owned());
+    }
+
     /// What was asked since the last time, without the bodies.
     pub fn asked(&self) -> Vec<String> {
         self.requests.lock().unwrap().drain(..).map(|(line, _)| line).collect()
@@ -190,6 +196,14 @@ impl Objects {
                 json!({"kind": "Status", "status": "Failure", "code": code.as_u16(), "message": reason, "reason": reason}),
             )
         };
+        if body["kind"] == "TokenReview" {
+            let user = body["spec"]["token"].as_str().and_then(|token| self.tokens.get(token));
+            let mut review = body.clone();
+            review["status"] = json!({
+                "authenticated": user.is_some(), "user": {"username": user}, "audiences": body["spec"]["audiences"],
+            });
+            return Some((StatusCode::CREATED, review));
+        }
         if what.is_empty() {
             return Some((StatusCode::OK, json!({"metadata": {"name": "kube-system", "uid": "cluster-1"}})));
         }

@@ -11,6 +11,12 @@ pub mod headers {
     pub const ORIGIN_PARTITION: &str = "tidegate-origin-partition";
     /// Its offset there.
     pub const ORIGIN_OFFSET: &str = "tidegate-origin-offset";
+    /// Its time there, ms since 1970.
+    pub const ORIGIN_TIMESTAMP: &str = "tidegate-origin-timestamp";
+    /// Tries that were made.
+    pub const ATTEMPTS: &str = "tidegate-attempts";
+    /// What the handler said.
+    pub const ERROR: &str = "tidegate-error";
     /// Why it was given up.
     pub const ERROR_CLASS: &str = "tidegate-error-class";
     /// Makes a word of it.

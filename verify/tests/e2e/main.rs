@@ -6,6 +6,7 @@
 mod alerts;
 mod broker_loss;
 mod containers;
+mod dead_letters;
 mod faults;
 mod growth;
 mod helm;

@@ -71,16 +71,13 @@ impl Wanted<'_> {
             return Verdict::Foreign;
         }
         let class = letter.header(headers::ERROR_CLASS);
-        let matches = |wanted: Option<&str>| wanted.is_none() || wanted == class;
-        let redriven = self.earlier.iter().any(|earlier| {
-            let next = earlier.next.get(&at.topic).and_then(|offsets| offsets.get(&at.partition.to_string()));
-            matches(earlier.error_class.as_deref()) && next.is_some_and(|next| letter.offset < *next)
-        });
+        let matches = self.error_class.is_none() || self.error_class == class;
+        let redriven = redriven(&self.earlier, at, letter).is_some();
         let into = letter.header(headers::ORIGIN_TOPIC).and_then(|topic| self.retries.get(topic));
         let partition = letter.header(headers::ORIGIN_PARTITION).and_then(|partition| partition.parse::<i32>().ok());
         match (into, partition) {
             (Some((topic, partitions)), Some(partition))
-                if matches(self.error_class) && !redriven && (0..*partitions).contains(&partition) =>
+                if matches && !redriven && (0..*partitions).contains(&partition) =>
             {
                 Verdict::Word(TopicPartition::new(topic, partition))
             }
@@ -129,6 +126,21 @@ pub fn batch(
 fn word(mut letter: LoggedRecord) -> LoggedRecord {
     letter.headers.push((headers::CONTROL.to_owned(), Some(headers::REDRIVE.as_bytes().to_vec())));
     letter
+}
+
+/// The redrive that has passed a dead letter of its class by; if it could go anywhere, it was redriven then.
+pub fn redriven<'a>(
+    earlier: &[&'a RedriveStatus],
+    at: &TopicPartition,
+    letter: &LoggedRecord,
+) -> Option<&'a RedriveStatus> {
+    let class = letter.header(headers::ERROR_CLASS);
+    let passed = |redrive: &&&RedriveStatus| {
+        let wanted = redrive.error_class.as_deref();
+        let next = redrive.next.get(&at.topic).and_then(|offsets| offsets.get(&at.partition.to_string()));
+        (wanted.is_none() || wanted == class) && next.is_some_and(|next| letter.offset < *next)
+    };
+    earlier.iter().find(passed).copied()
 }
 
 /// Redrives that have looked at dead letters.

@@ -9,13 +9,20 @@ mod turn;
 
 use std::collections::BTreeMap;
 
-use tidegate_crds::pipeline::{Processor, RedriveStatus};
+use tidegate_crds::{
+    EventPipeline,
+    pipeline::{Processor, RedriveStatus},
+};
 use tidegate_kafka::{AdminError, CommittedOffset, KafkaAdmin, OffsetSpec, TopicPartition, Transactor};
 use tidegate_settings::PartitionOffsets;
 
+pub use self::letters::redriven;
 use self::letters::{Position, Wanted, batch, earlier};
 pub use self::turn::{note, turn};
-use super::offsets::{all, flat, listed, nested, one, partitions};
+use super::{
+    offsets::{all, flat, listed, nested, one, partitions},
+    once,
+};
 
 /// What a redrive is called in Kafka: a transactional id, and the group whose offsets tell how far it is.
 #[derive(Clone, Debug)]
@@ -39,6 +46,12 @@ fn refusal(processor: &Processor) -> Option<String> {
             processor.name
         )
     })
+}
+
+/// Redrives of a processor that have looked at its dead letters, as the status has them.
+pub fn known<'a>(pipeline: &'a EventPipeline, processor: &str) -> Vec<&'a RedriveStatus> {
+    let records = pipeline.status.as_ref().map_or(&[][..], |status| &status.redrives);
+    earlier(&once::of(records, processor), "")
 }
 
 /// Where the dead-letter topic ends, as those who read committed records see it.

@@ -89,11 +89,10 @@ async fn dead_letters_are_shown_to_who_may_act_as_the_processor_and_to_nobody_el
         assert!(refused.0 == 404 && refused.1.contains("was not given up by group"), "{refused:?}");
         let kubernetes = http::Request::get(format!("/api/v1/namespaces/{}/pods", world.namespace));
         let kubernetes = kubernetes.header("authorization", format!("Bearer {ledger}")).body(vec![]).unwrap();
-        let plain = kube::Client::try_from(kube::Config {
-            auth_info: kube::config::AuthInfo::default(),
-            ..kube::Config::infer().await.unwrap()
-        });
-        let refused = plain.unwrap().request::<Value>(kubernetes).await.unwrap_err();
+        let mut nobody = kube::Config::infer().await.unwrap();
+        nobody.auth_info = kube::config::AuthInfo::default();
+        let nobody = kube::Client::try_from(nobody).unwrap();
+        let refused = nobody.request::<Value>(kubernetes).await.unwrap_err();
         assert!(matches!(&refused, kube::Error::Api(status) if status.code == 401), "{refused}");
 
         // What is redriven is told, and dies again.

@@ -11,6 +11,7 @@ stage_integration() {
     failed "no integration test was found"
     return 1
   fi
+  # Four at once, on however many processors: they wait for sessions and transactions to time out more than they work.
   # shellcheck disable=SC2086 # an absent filter is no argument
-  cargo_tests "integration tests" env RUST_BACKTRACE=0 cargo test --locked --workspace "${targets[@]}" --no-fail-fast -- $filter
+  cargo_tests "integration tests" env RUST_BACKTRACE=0 RUST_TEST_THREADS=4 cargo test --locked --workspace "${targets[@]}" --no-fail-fast -- $filter
 }

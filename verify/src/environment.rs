@@ -2,6 +2,11 @@
 
 use std::{env, path::PathBuf};
 
+use tidegate_kafka::{AdminOptions, Krafka, RequestMetrics};
+use tidegate_settings::binding::{self, KafkaConnection, KafkaSecurity, ScramMechanism};
+
+use crate::stores::Streams;
+
 /// Names the variable that is missing and what sets it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not set; run: eval \"$(hack/env)\"")]
@@ -14,6 +19,8 @@ pub struct Environment {
     pub wallet_url: String,
     /// Its database, as its own role.
     pub wallet_database_url: String,
+    /// What its topic and groups are called.
+    pub streams: Streams,
     /// Kafka, as the administrator.
     pub kafka: Kafka,
     /// Name of the container that is the cluster's node.
@@ -41,6 +48,7 @@ impl Environment {
         Ok(Self {
             wallet_url: variable("TIDEGATE_WALLET_URL")?,
             wallet_database_url: variable("WALLET_DATABASE_URL")?,
+            streams: Streams::wallet(),
             kafka: Kafka::from_env()?,
             node: variable("TIDEGATE_NODE").unwrap_or_else(|_| "tidegate-control-plane".into()),
         })
@@ -59,6 +67,20 @@ impl Kafka {
         })
     }
 
+    /// Administration as an operator has it.
+    pub fn administration(&self) -> Krafka {
+        let connection = KafkaConnection {
+            bootstrap_servers: self.bootstrap_servers.clone(),
+            security: KafkaSecurity::SaslSsl {
+                mechanism: ScramMechanism::from_name(&self.mechanism).unwrap_or(ScramMechanism::Sha512),
+                username: self.username.clone(),
+                password: binding::Secret::new(&self.password),
+                ca_file: Some(self.ca_file.clone()),
+            },
+        };
+        Krafka::new(connection, AdminOptions::default(), RequestMetrics::default())
+    }
+
     /// A librdkafka configuration that connects.
     pub fn client_config(&self) -> rdkafka::ClientConfig {
         let mut config = rdkafka::ClientConfig::new();
@@ -73,6 +95,6 @@ impl Kafka {
     }
 }
 
-fn variable(name: &'static str) -> Result<String, MissingVariable> {
+pub(crate) fn variable(name: &'static str) -> Result<String, MissingVariable> {
     env::var(name).ok().filter(|value| !value.is_empty()).ok_or(MissingVariable(name))
 }

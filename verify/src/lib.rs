@@ -10,5 +10,7 @@ pub mod faults;
 pub mod invariants;
 pub mod load;
 mod random;
+pub mod resources;
 pub mod stores;
+pub mod tenant;
 pub mod verdict;

@@ -2,11 +2,11 @@
 
 /// A source of numbers that look random and are the same for the same seed.
 #[derive(Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     /// One of many sources of a seed. Neighbouring seeds and streams do not start on each other's sequence.
-    pub(crate) fn stream(seed: u64, stream: u32) -> Self {
+    pub fn stream(seed: u64, stream: u32) -> Self {
         let mut random = Self(seed);
         random.0 = random.next() ^ (u64::from(stream) << 32);
         random.0 = random.next();
@@ -14,17 +14,17 @@ impl Random {
     }
 
     /// An index below `count`.
-    pub(crate) fn index(&mut self, count: usize) -> usize {
+    pub fn index(&mut self, count: usize) -> usize {
         self.below(count as u64) as usize
     }
 
     /// A number below `bound`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number of `least..=most`.
-    pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
+    pub fn between(&mut self, least: u64, most: u64) -> u64 {
         least + self.below(most.saturating_sub(least) + 1)
     }
 

@@ -19,9 +19,21 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Judges the stores: projections have caught up, nothing is left to read, every invariant holds.
+    /// One that has seen nothing yet.
+    pub fn new() -> Self {
+        Self { text: String::new(), held: true }
+    }
+
+    /// The verdict on the stores.
     pub fn of(reading: &Reading) -> Self {
-        let mut verdict = Self { text: String::new(), held: true };
+        let mut verdict = Self::new();
+        verdict.judge(reading);
+        verdict
+    }
+
+    /// Judges the stores: projections have caught up, nothing is left to read, every invariant holds.
+    pub fn judge(&mut self, reading: &Reading) {
+        let verdict = self;
         match reading.caught_up_after {
             Some(after) => verdict.line(format_args!(
                 "projections        caught up {:.2} s after the last operation",
@@ -57,7 +69,6 @@ impl Verdict {
             verdict.rule(&format!("invariant {}", invariant.number()), invariant.promise(), &violations);
         }
         verdict.rule("chain", chain::PROMISE, &chain::violations(facts));
-        verdict
     }
 
     /// Adds a rule of the run's own, and what breaks it.
@@ -77,6 +88,12 @@ impl Verdict {
 
     fn line(&mut self, line: fmt::Arguments<'_>) {
         let _ = writeln!(self.text, "{line}");
+    }
+}
+
+impl Default for Verdict {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

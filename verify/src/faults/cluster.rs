@@ -10,11 +10,12 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams},
+    api::{DeleteParams, DynamicObject, ListParams, PostParams},
 };
 use serde_json::{Value, json};
 
 use super::FaultError;
+use crate::resources::event_pipelines;
 
 /// Where the wallet runs, and the name of its EventPipeline.
 pub const WALLET: &str = "wallet";
@@ -35,15 +36,40 @@ pub enum Signal {
     Continue,
 }
 
-/// Processes of the pod with uid $1, but not the one that only holds its namespaces, get signal $2. Prints how many.
+/// Every process of the pod with uid $1.
+const PROCESSES: &str = r#"
+processes() {
+  grep -lE "pod($1|$(printf %s "$1" | tr - _))" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3
+}
+"#;
+
+/// Processes of the pod, but not the one that only holds its namespaces, get signal $2. Prints how many.
 const SIGNAL: &str = r#"
-systemd=$(printf %s "$1" | tr - _)
 count=0
-for pid in $(grep -lE "pod($1|$systemd)" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3); do
+for pid in $(processes "$1"); do
   [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != pause ] || continue
   ! kill "-$2" "$pid" 2>/dev/null || count=$((count + 1))
 done
 echo "$count"
+"#;
+
+/// A rule in the pod's own network namespace, before all others and of a name of its own.
+const CUT_OFF: &str = r#"
+pid=$(processes "$1" | head -n 1)
+for chain in INPUT OUTPUT; do
+  nsenter --target "$pid" --net iptables --wait 5 --insert "$chain" --match comment --comment tidegate-faults --jump DROP || exit 1
+done
+"#;
+
+/// As often as it was done. A pod that has gone has taken its rules along.
+const RECONNECT: &str = r#"
+pid=$(processes "$1" | head -n 1)
+[ -n "$pid" ] || exit 0
+for chain in INPUT OUTPUT; do
+  while nsenter --target "$pid" --net iptables --wait 5 --delete "$chain" --match comment --comment tidegate-faults --jump DROP 2>/dev/null; do
+    :
+  done
+done
 "#;
 
 /// A pod by name and uid: a successor of the same name is another.
@@ -96,6 +122,21 @@ impl Cluster {
         self.named(OPERATOR, &holder).await
     }
 
+    /// Running pods of the operator.
+    pub async fn operators(&self) -> Result<Vec<PodId>, FaultError> {
+        self.running(OPERATOR, "app.kubernetes.io/component=operator").await
+    }
+
+    /// Cuts a pod off: nothing that it sends arrives anywhere, and nothing reaches it.
+    pub async fn cut_off(&self, pod: &PodId) -> Result<(), FaultError> {
+        self.in_node(format!("cutting pod {} off", pod.name), CUT_OFF, &[&pod.uid]).await.map(drop)
+    }
+
+    /// Undoes [`Self::cut_off`], if it was done.
+    pub async fn reconnect(&self, pod: &PodId) -> Result<(), FaultError> {
+        self.in_node(format!("reconnecting pod {}", pod.name), RECONNECT, &[&pod.uid]).await.map(drop)
+    }
+
     /// Sends a signal to every process of a pod.
     pub async fn signal(&self, pod: &PodId, signal: Signal) -> Result<(), FaultError> {
         let name = match signal {
@@ -103,20 +144,23 @@ impl Cluster {
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
         };
+        let doing = format!("sending {name} to pod {}", pod.name);
+        let said = self.in_node(doing.clone(), SIGNAL, &[&pod.uid, name]).await?;
+        let reached = said.parse().is_ok_and(|count: u32| count > 0);
+        if reached { Ok(()) } else { Err(FaultError::Command { doing, said: format!("{said} processes") }) }
+    }
+
+    /// Runs a script inside the node's container; what it printed.
+    async fn in_node(&self, doing: String, script: &str, arguments: &[&str]) -> Result<String, FaultError> {
         let mut command = Command::new("docker");
-        command.args(["exec", &self.node, "sh", "-c", SIGNAL, "signal", &pod.uid, name]);
-        let doing = || format!("sending {name} to pod {}", pod.name);
+        command.args(["exec", &self.node, "sh", "-c", &format!("{PROCESSES}{script}"), "faults"]).args(arguments);
+        let failed = |said: String| FaultError::Command { doing: doing.clone(), said };
         let output = tokio::task::spawn_blocking(move || command.output())
             .await
-            .map_err(|panic| FaultError::Command { doing: doing(), said: panic.to_string() })?
-            .map_err(|error| FaultError::Command { doing: doing(), said: error.to_string() })?;
-        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if output.status.success() && said.parse().is_ok_and(|count: u32| count > 0) {
-            Ok(())
-        } else {
-            let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(FaultError::Command { doing: doing(), said: format!("{said} processes {error}") })
-        }
+            .map_err(|panic| failed(panic.to_string()))?
+            .map_err(|error| failed(error.to_string()))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(failed(text(&output.stderr))) }
     }
 
     /// Kills every process of a pod and waits until the kubelet has begun to start it again.
@@ -138,6 +182,11 @@ impl Cluster {
             if there { Err("it is there".into()) } else { Ok(()) }
         })
         .await
+    }
+
+    /// Deletes a pod without grace.
+    pub async fn vanish(&self, pod: &PodId) -> Result<(), kube::Error> {
+        self.pods(&pod.namespace).delete(&pod.name, &DeleteParams::default().grace_period(0)).await.map(drop)
     }
 
     /// Deletes a pod: with its grace, or without any.
@@ -226,7 +275,7 @@ impl Cluster {
     /// All pods that signals may have been sent to.
     pub async fn all(&self) -> Result<Vec<PodId>, FaultError> {
         let mut all = vec![];
-        for namespace in [WALLET, "kafka"] {
+        for namespace in [WALLET, "kafka", OPERATOR] {
             all.extend(self.running(namespace, "").await?);
         }
         Ok(all)
@@ -241,7 +290,8 @@ impl Cluster {
         Ok(containers.map(|container| (container.restart_count, container.container_id)).collect())
     }
 
-    async fn running(&self, namespace: &str, selector: &str) -> Result<Vec<PodId>, FaultError> {
+    /// Running pods of a namespace.
+    pub async fn running(&self, namespace: &str, selector: &str) -> Result<Vec<PodId>, FaultError> {
         let is_running = |pod: &&Pod| {
             pod.metadata.deletion_timestamp.is_none()
                 && pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
@@ -272,9 +322,7 @@ impl Cluster {
     }
 
     fn pipelines(&self) -> Api<DynamicObject> {
-        let kind = GroupVersionKind::gvk("tidegate.dev", "v1alpha1", "EventPipeline");
-        let kind = ApiResource::from_gvk_with_plural(&kind, "eventpipelines");
-        Api::namespaced_with(self.client.clone(), WALLET, &kind)
+        event_pipelines(&self.client, WALLET)
     }
 
     fn pods(&self, namespace: &str) -> Api<Pod> {

@@ -1,6 +1,6 @@
 //! What can go wrong with making trouble.
 
-use crate::{client::CallError, environment::MissingVariable, stores::ReadError};
+use crate::{client::CallError, environment::MissingVariable, stores::ReadError, tenant::TenantError};
 
 /// Why a fault could not be injected, undone, or recovered from.
 #[derive(Debug, thiserror::Error)]
@@ -59,21 +59,36 @@ pub enum FaultError {
     /// The environment is not that of hack/env.
     #[error(transparent)]
     Environment(#[from] MissingVariable),
+    /// Kafka's administration refused or did not answer.
+    #[error("{doing}: {source}")]
+    Administration {
+        /// What was being done.
+        doing: &'static str,
+        /// What the client said.
+        source: tidegate_kafka::AdminError,
+    },
+    /// There is no place for the run's pipelines.
+    #[error(transparent)]
+    Tenant(#[from] TenantError),
     /// A part of the run itself ended.
     #[error("{0}")]
     Interrupted(String),
 }
 
 impl FaultError {
-    pub(super) fn kubernetes(doing: &'static str) -> impl Fn(kube::Error) -> Self {
+    pub(crate) fn kubernetes(doing: &'static str) -> impl Fn(kube::Error) -> Self {
         move |source| Self::Kubernetes { doing, source: Box::new(source) }
     }
 
-    pub(super) fn kafka(doing: &'static str) -> impl Fn(rdkafka::error::KafkaError) -> Self {
+    pub(crate) fn kafka(doing: &'static str) -> impl Fn(rdkafka::error::KafkaError) -> Self {
         move |source| Self::Kafka { doing, source }
     }
 
-    pub(super) fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> Self {
+    pub(crate) fn administration(doing: &'static str) -> impl Fn(tidegate_kafka::AdminError) -> Self {
+        move |source| Self::Administration { doing, source }
+    }
+
+    pub(crate) fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> Self {
         move |source| Self::Database { doing, source }
     }
 }

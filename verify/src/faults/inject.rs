@@ -12,9 +12,13 @@ use super::{
     Fault, FaultError, Kind, Target,
     cluster::{Cluster, PodId, Signal, wait_for},
     records::{LARGE, Poison, PutAside, Records, blocking, poisons, unique},
+    rounds::Inject,
     tables::Tables,
 };
-use crate::{environment::Environment, load};
+use crate::{
+    environment::{Environment, Kafka},
+    load,
+};
 
 /// How long the cluster may take to be well again after a round.
 const WELL_WITHIN: Duration = Duration::from_secs(300);
@@ -70,8 +74,7 @@ impl Injector {
         .await
     }
 
-    /// Injects a fault, keeps it up for as long as it says, and undoes it.
-    pub async fn inject(&self, fault: &Fault) -> Result<(), FaultError> {
+    async fn make(&self, fault: &Fault<Kind>) -> Result<(), FaultError> {
         let cluster = &self.cluster;
         match (fault.kind, &fault.target) {
             (Kind::MemberKill, Target::Processor(processor, which)) => {
@@ -135,28 +138,13 @@ impl Injector {
         self.records.put_aside().await
     }
 
-    /// Waits until every pod is ready, every replica in sync and PostgreSQL there; what it waited for last, if it had to wait.
-    pub async fn well(&self) -> Result<Option<String>, FaultError> {
-        let last = Mutex::new(None);
-        wait_for("everything is well again", WELL_WITHIN, async || {
-            let found =
-                self.unwell().await.map_err(|error| error.to_string()).and_then(|found| found.map_or(Ok(()), Err));
-            if let Err(found) = &found {
-                *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
-            }
-            found
-        })
-        .await?;
-        Ok(last.into_inner().unwrap_or_else(PoisonError::into_inner))
-    }
-
     async fn unwell(&self) -> Result<Option<String>, FaultError> {
         self.cluster.relieve().await?;
         if let Some(unwell) = self.cluster.unwell().await? {
             return Ok(Some(unwell));
         }
         self.tables.answer().await?;
-        let partitions = self.out_of_sync().await?;
+        let partitions = out_of_sync(&self.environment.kafka).await?;
         Ok((partitions > 0).then(|| format!("{partitions} partitions had replicas that were not in sync")))
     }
 
@@ -241,23 +229,51 @@ impl Injector {
         self.debts.lock().unwrap_or_else(PoisonError::into_inner).retain(|owed| owed != debt);
         Ok(())
     }
+}
 
-    /// Partitions of any topic with fewer replicas in sync than it has.
-    async fn out_of_sync(&self) -> Result<usize, FaultError> {
-        let kafka = self.environment.kafka.clone();
-        blocking(move || {
-            let doing = "asking for the replicas in sync";
-            let consumer: BaseConsumer = kafka.client_config().create().map_err(FaultError::kafka(doing))?;
-            let metadata = consumer.fetch_metadata(None, Duration::from_secs(15)).map_err(FaultError::kafka(doing))?;
-            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-            Ok(partitions.filter(|partition| partition.isr().len() < partition.replicas().len()).count())
-        })
-        .await
+impl Inject for Injector {
+    type Kind = Kind;
+
+    async fn inject(&self, fault: &Fault<Kind>) -> Result<String, FaultError> {
+        self.make(fault).await.map(|()| String::new())
+    }
+
+    async fn well(&self) -> Result<Option<String>, FaultError> {
+        wait_until_well(async || self.unwell().await).await
     }
 }
 
+/// Waits until nothing is said to be unwell; what it waited for last, if it had to wait.
+pub(super) async fn wait_until_well(
+    mut unwell: impl AsyncFnMut() -> Result<Option<String>, FaultError>,
+) -> Result<Option<String>, FaultError> {
+    let last = Mutex::new(None);
+    wait_for("everything is well again", WELL_WITHIN, async || {
+        let found = unwell().await.map_err(|error| error.to_string()).and_then(|found| found.map_or(Ok(()), Err));
+        if let Err(found) = &found {
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
+        }
+        found
+    })
+    .await?;
+    Ok(last.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Partitions of any topic with fewer replicas in sync than it has.
+pub(super) async fn out_of_sync(kafka: &Kafka) -> Result<usize, FaultError> {
+    let kafka = kafka.clone();
+    blocking(move || {
+        let doing = "asking for the replicas in sync";
+        let consumer: BaseConsumer = kafka.client_config().create().map_err(FaultError::kafka(doing))?;
+        let metadata = consumer.fetch_metadata(None, Duration::from_secs(15)).map_err(FaultError::kafka(doing))?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        Ok(partitions.filter(|partition| partition.isr().len() < partition.replicas().len()).count())
+    })
+    .await
+}
+
 /// Asks until there is an answer: what is asked may be down because of an earlier fault.
-async fn insist<T, E: std::fmt::Display>(
+pub(super) async fn insist<T, E: std::fmt::Display>(
     what: &str,
     mut ask: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, FaultError> {

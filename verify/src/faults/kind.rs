@@ -1,6 +1,4 @@
-//! The faults that there are.
-
-use std::{fmt, str::FromStr};
+//! The faults of the wallet that there are.
 
 /// What a fault is about. Two faults of one class are never under way together, so that a quorum of brokers survives and each fault
 /// meets what it is meant for.
@@ -18,36 +16,6 @@ pub enum Class {
     Records,
     /// Tables that refuse or wait.
     Tables,
-}
-
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $name:literal, $class:ident, $what:literal;)*) => {
-        /// A kind of fault.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Kind {
-            $($(#[$doc])* $kind,)*
-        }
-
-        impl Kind {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$kind,)*];
-
-            /// Its name on the command line and in reports.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$kind => $name,)* }
-            }
-
-            /// What it is about.
-            pub fn class(self) -> Class {
-                match self { $(Self::$kind => Class::$class,)* }
-            }
-
-            /// What is done, in a few words.
-            pub fn what(self) -> &'static str {
-                match self { $(Self::$kind => $what,)* }
-            }
-        }
-    };
 }
 
 kinds! {
@@ -87,21 +55,4 @@ kinds! {
     TableLock = "table-lock", Tables, "a lock on a projection's table";
     /// A table refuses the rows of some wallets for a while.
     RetryStorm = "retry-storm", Tables, "a table that refuses the rows of a quarter of the wallets";
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Kind {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL.iter().copied().find(|kind| kind.name() == name).ok_or_else(|| {
-            let names: Vec<&str> = Self::ALL.iter().map(|kind| kind.name()).collect();
-            format!("no fault is called {name}; there are {}", names.join(", "))
-        })
-    }
 }

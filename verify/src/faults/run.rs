@@ -4,12 +4,14 @@ use std::{
     collections::BTreeMap,
     fmt::Write,
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::time::sleep;
-
-use super::{Fault, FaultError, Kind, PutAside, Round, Schedule, inject::Injector};
+use super::{
+    FaultError, Kind, PutAside,
+    inject::Injector,
+    rounds::{self, Inject, Rounds},
+};
 use crate::{
     acknowledged,
     client::WalletApi,
@@ -67,12 +69,9 @@ impl Report {
 
     /// The faults, a line each kind.
     pub fn faults(&self) -> String {
-        let mut text = String::new();
-        for (kind, count) in &self.injected {
-            let _ = writeln!(text, "injected {count:>4}      {kind:<16} {}", kind.what());
-        }
+        let mut text = rounds::describe(&self.injected);
         for (kind, why) in &self.left_out {
-            let _ = writeln!(text, "left out           {kind:<16} {why}");
+            let _ = writeln!(text, "left out           {kind:<18} {why}");
         }
         let _ = writeln!(text, "put aside          {}", self.put_aside);
         for trouble in &self.troubles {
@@ -111,7 +110,16 @@ pub async fn run(environment: &Environment, options: &Options, say: impl Fn(&str
 
     let api = WalletApi::patient(&environment.wallet_url, load.deadline)?;
     let driving = tokio::spawn(drive(api, load.clone()));
-    let mut rounds = Rounds { injector: &injector, options, injected: BTreeMap::new(), troubles: vec![], say: &say };
+    let mut rounds = Rounds {
+        injector: &injector,
+        time: options.time,
+        seed: options.seed,
+        once: options.once,
+        stop: options.stop.clone(),
+        say: &say,
+        injected: BTreeMap::new(),
+        troubles: vec![],
+    };
     let broken_off = rounds.run(&kinds).await;
     let Rounds { injected, mut troubles, .. } = rounds;
 
@@ -141,75 +149,4 @@ pub async fn run(environment: &Environment, options: &Options, say: impl Fn(&str
     }
     let put_aside = injector.put_aside().await?;
     Ok(Report { injected, left_out, troubles, put_aside, load: load::describe(&load, &outcome), verdict })
-}
-
-struct Rounds<'a, S> {
-    injector: &'a Injector,
-    options: &'a Options,
-    injected: BTreeMap<Kind, u32>,
-    troubles: Vec<String>,
-    say: &'a S,
-}
-
-impl<S: Fn(&str)> Rounds<'_, S> {
-    /// Round after round until time is up. An error is one that the run cannot go on after.
-    async fn run(&mut self, kinds: &[Kind]) -> Result<(), FaultError> {
-        let started = Instant::now();
-        let mut schedule = Schedule::new(self.options.seed, kinds);
-        for number in 1.. {
-            let is_over =
-                started.elapsed() >= self.options.time || (self.options.once && number > 1 && schedule.is_even());
-            if is_over || self.is_stopped() {
-                break;
-            }
-            let Some(round) = schedule.next() else { break };
-            let faults: Vec<String> = round.faults.iter().map(ToString::to_string).collect();
-            let seconds = started.elapsed().as_secs();
-            (self.say)(&format!("{:02}:{:02} round {number}: {}", seconds / 60, seconds % 60, faults.join(" + ")));
-            let stop = self.options.stop.clone();
-            tokio::select! {
-                done = self.round(&round) => done?,
-                () = stopped(&stop) => break,
-            }
-        }
-        Ok(())
-    }
-
-    async fn round(&mut self, round: &Round) -> Result<(), FaultError> {
-        let injector = self.injector;
-        let one = |fault: Option<&Fault>| {
-            let fault = fault.cloned();
-            async move {
-                let fault = fault?;
-                sleep(fault.after).await;
-                Some((injector.inject(&fault).await, fault))
-            }
-        };
-        let (first, second) = tokio::join!(one(round.faults.first()), one(round.faults.get(1)));
-        for (done, fault) in [first, second].into_iter().flatten() {
-            match done {
-                Ok(()) => *self.injected.entry(fault.kind).or_default() += 1,
-                Err(error) => {
-                    (self.say)(&format!("      {fault}: {error}"));
-                    self.troubles.push(format!("{fault}: {error}"));
-                }
-            }
-        }
-        let waiting = Instant::now();
-        let last = self.injector.well().await?.map(|last| format!("; the last to wait for: {last}"));
-        let seconds = waiting.elapsed().as_secs_f64();
-        (self.say)(&format!("      well again after {seconds:.1} s{}", last.unwrap_or_default()));
-        sleep(round.pause).await;
-        Ok(())
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.options.stop.load(Ordering::SeqCst)
-    }
-}
-
-async fn stopped(stop: &AtomicBool) {
-    while !stop.load(Ordering::SeqCst) {
-        sleep(Duration::from_millis(100)).await;
-    }
 }

@@ -2,65 +2,61 @@
 
 use std::{fmt, time::Duration};
 
-use super::Kind;
 use crate::random::Random;
 
-/// The wallet's processors.
-pub const PROCESSORS: [&str; 3] = ["commands", "ledger-projector", "read-model-projector"];
-/// Those that are members of a group.
-pub const PROJECTORS: [&str; 2] = ["ledger-projector", "read-model-projector"];
-/// Tables that projectors write.
-pub const TABLES: [&str; 2] = ["ledger_entries", "wallet_read_model"];
-const BROKERS: usize = 3;
+/// Kinds of faults that a run is made of.
+pub trait Deal: Copy + Ord + fmt::Debug + fmt::Display + 'static {
+    /// What a kind is about. Two faults of one class are never under way together.
+    type Class: PartialEq + fmt::Debug;
+    /// What a fault hits.
+    type Target: Clone + fmt::Debug + Eq + fmt::Display;
+
+    /// What the kind is about.
+    fn class(self) -> Self::Class;
+
+    /// What a fault of the kind hits, and how long it stays.
+    fn aim(self, random: &mut Random) -> (Self::Target, Duration);
+
+    /// What is done, in a few words.
+    fn what(self) -> &'static str;
+
+    /// How many faults of other classes join the first of a round, at most.
+    fn company(random: &mut Random) -> u64;
+}
 
 /// A fault as it is planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct Fault<K: Deal> {
     /// What is done.
-    pub kind: Kind,
+    pub kind: K,
     /// To whom.
-    pub target: Target,
+    pub target: K::Target,
     /// How long it stays: a stopped process is continued after that, a lock is let go.
     pub hold: Duration,
     /// When, from the round's begin.
     pub after: Duration,
 }
 
-/// What a fault hits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// One of a processor's pods: the number chooses among those that run.
-    Processor(&'static str, usize),
-    /// A broker by its number.
-    Broker(usize),
-    /// A projection's table.
-    Table(&'static str),
-    /// A wallet of the run: the number chooses.
-    Wallet(usize),
-    /// The only one of its kind.
-    Only,
-}
-
 /// Faults that are under way together; the next round begins when all are undone and everything is well again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Round {
-    /// One or two of different classes.
-    pub faults: Vec<Fault>,
+pub struct Round<K: Deal> {
+    /// One or some of different classes.
+    pub faults: Vec<Fault<K>>,
     /// Rest before the next.
     pub pause: Duration,
 }
 
 /// An endless series of rounds. Kinds are dealt from a shuffled deck, so that each comes once before any comes again.
 #[derive(Debug)]
-pub struct Schedule {
+pub struct Schedule<K> {
     random: Random,
-    kinds: Vec<Kind>,
-    deck: Vec<Kind>,
+    kinds: Vec<K>,
+    deck: Vec<K>,
 }
 
-impl Schedule {
+impl<K: Deal> Schedule<K> {
     /// Rounds of faults of some kinds.
-    pub fn new(seed: u64, kinds: &[Kind]) -> Self {
+    pub fn new(seed: u64, kinds: &[K]) -> Self {
         Self { random: Random::stream(seed, u32::MAX), kinds: kinds.to_vec(), deck: vec![] }
     }
 
@@ -69,7 +65,7 @@ impl Schedule {
         self.deck.is_empty()
     }
 
-    fn deal(&mut self) -> Option<Kind> {
+    fn deal(&mut self) -> Option<K> {
         if self.deck.is_empty() {
             self.deck.clone_from(&self.kinds);
             for last in (1..self.deck.len()).rev() {
@@ -80,67 +76,32 @@ impl Schedule {
         self.deck.pop()
     }
 
-    fn fault(&mut self, kind: Kind, after: Duration) -> Fault {
-        let random = &mut self.random;
-        let target = match kind {
-            Kind::MemberKill | Kind::MemberPause | Kind::MemberDelete | Kind::MemberVanish => {
-                Target::Processor(PROCESSORS[random.index(PROCESSORS.len())], random.index(6))
-            }
-            Kind::MemberStop | Kind::Scale => {
-                Target::Processor(PROJECTORS[random.index(PROJECTORS.len())], random.index(6))
-            }
-            Kind::BrokerKill | Kind::BrokerPause | Kind::BrokerDelete => Target::Broker(random.index(BROKERS)),
-            Kind::TableLock | Kind::RetryStorm => Target::Table(TABLES[random.index(TABLES.len())]),
-            Kind::PoisonedWallet => Target::Wallet(random.index(1 << 16)),
-            _ => Target::Only,
-        };
-        // Milliseconds.
-        let (least, most) = match kind {
-            // The lease of a relay's shard is 10 s.
-            Kind::MemberPause => (1_000, 20_000),
-            // A group expels after 45 s; the kubelet kills after six probes in vain, which takes a minute.
-            Kind::MemberStop => (49_000, 53_000),
-            Kind::Scale => (5_000, 15_000),
-            // Controllers fence a broker after 9 s.
-            Kind::BrokerPause => (3_000, 25_000),
-            Kind::Disconnect => (2_000, 8_000),
-            Kind::TableLock => (2_000, 10_000),
-            // A record is tried for half a minute in all.
-            Kind::RetryStorm => (1_000, 10_000),
-            Kind::PoisonedWallet => (1_000, 5_000),
-            _ => (0, 0),
-        };
-        Fault { kind, target, hold: Duration::from_millis(random.between(least, most)), after }
+    fn fault(&mut self, kind: K, after: Duration) -> Fault<K> {
+        let (target, hold) = kind.aim(&mut self.random);
+        Fault { kind, target, hold, after }
     }
 }
 
-impl Iterator for Schedule {
-    type Item = Round;
+impl<K: Deal> Iterator for Schedule<K> {
+    type Item = Round<K>;
 
-    fn next(&mut self) -> Option<Round> {
+    fn next(&mut self) -> Option<Round<K>> {
         let first = self.deal()?;
         let mut faults = vec![self.fault(first, Duration::ZERO)];
-        let fits = |kind: &Kind| kind.class() != first.class();
-        if self.random.below(2) == 0
-            && let Some(place) = self.deck.iter().rposition(fits)
-        {
-            let second = self.deck.remove(place);
+        for _ in 0..K::company(&mut self.random) {
+            let fits = |kind: &K| faults.iter().all(|fault| fault.kind.class() != kind.class());
+            let Some(place) = self.deck.iter().rposition(fits) else { break };
+            let other = self.deck.remove(place);
             let after = Duration::from_millis(self.random.below(5_000));
-            faults.push(self.fault(second, after));
+            faults.push(self.fault(other, after));
         }
         Some(Round { faults, pause: Duration::from_millis(self.random.between(500, 3_000)) })
     }
 }
 
-impl fmt::Display for Fault {
+impl<K: Deal> fmt::Display for Fault<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.kind)?;
-        match &self.target {
-            Target::Processor(processor, _) => write!(f, " {processor}")?,
-            Target::Broker(broker) => write!(f, " kafka-{broker}")?,
-            Target::Table(table) => write!(f, " {table}")?,
-            Target::Wallet(_) | Target::Only => {}
-        }
+        write!(f, "{}{}", self.kind, self.target)?;
         if !self.hold.is_zero() {
             write!(f, " for {:.1} s", self.hold.as_secs_f64())?;
         }
@@ -151,13 +112,21 @@ impl fmt::Display for Fault {
     }
 }
 
+impl<K: Deal> fmt::Display for Round<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
+        f.write_str(&faults.join(" + "))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::faults::{Kind, PROJECTORS, Target};
 
-    fn rounds(seed: u64, count: usize) -> Vec<Round> {
+    fn rounds(seed: u64, count: usize) -> Vec<Round<Kind>> {
         Schedule::new(seed, Kind::ALL).take(count).collect()
     }
 
@@ -208,7 +177,7 @@ mod tests {
         let said: Vec<&str> = hit.keys().map(String::as_str).collect();
         let brokers = ["broker-kill kafka-0", "broker-kill kafka-1", "broker-kill kafka-2"];
         assert_eq!(said, [&brokers[..], &["scale ledger-projector", "scale read-model-projector"]].concat());
-        assert_eq!(Schedule::new(1, &[]).next(), None);
+        assert_eq!(Schedule::<Kind>::new(1, &[]).next(), None);
     }
 
     #[test]

@@ -4,9 +4,11 @@ pub mod asides;
 pub mod kafka;
 pub mod postgres;
 mod settle;
+mod streams;
 pub(crate) mod wallet;
 
-pub use settle::{DEAD_LETTERS, GROUPS, Reading, TOPIC, retry, settle};
+pub use settle::{Reading, settle};
+pub use streams::{DEAD_LETTERS, GROUPS, Streams, TOPIC, retry};
 
 /// Why a store could not be read.
 #[derive(Debug, thiserror::Error)]

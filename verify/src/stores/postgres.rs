@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection, Row, postgres::PgRow};
 use tidegate_contracts::wallet::chain::{self, Hash};
 
-use super::{GROUPS, ReadError, TOPIC, wallet};
+use super::{ReadError, Streams, wallet};
 use crate::facts::{AccountKind, Balance, Entry, Event, Facts, Group, Link, Seen};
 
 /// How far the parts have come: all equal once nothing is under way.
@@ -50,7 +50,7 @@ pub async fn progress(connection: &mut PgConnection) -> Result<Progress, ReadErr
 }
 
 /// Everything that the tables say, as of one moment. What lies in Kafka is not among it.
-pub async fn facts(connection: &mut PgConnection) -> Result<Facts, ReadError> {
+pub async fn facts(connection: &mut PgConnection, streams: &Streams) -> Result<Facts, ReadError> {
     let mut snapshot = connection.begin().await.map_err(failed("beginning a snapshot"))?;
     sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         .execute(&mut *snapshot)
@@ -62,7 +62,7 @@ pub async fn facts(connection: &mut PgConnection) -> Result<Facts, ReadError> {
         ledger_seen: rows(&mut snapshot, "ledger_watermarks", WATERMARKS, seen).await?,
         read_model: rows(&mut snapshot, "wallet_read_model", READ_MODEL, balance).await?,
         command_state: rows(&mut snapshot, "wallet_state", STATE, balance).await?,
-        groups: groups(&mut snapshot).await?,
+        groups: groups(&mut snapshot, streams).await?,
         chain: chain(&mut snapshot).await?,
         heads: rows(&mut snapshot, "wallet_state", HEADS, |row| Ok((row.try_get("wallet_id")?, row.try_get("head")?)))
             .await?,
@@ -128,9 +128,9 @@ fn balance(row: &PgRow) -> Result<Balance, sqlx::Error> {
 }
 
 /// How far each projection has come, by its own word: Kafka's offsets only follow it.
-async fn groups(connection: &mut PgConnection) -> Result<Vec<Group>, ReadError> {
+async fn groups(connection: &mut PgConnection, streams: &Streams) -> Result<Vec<Group>, ReadError> {
     let table = "tidegate.projection_offsets";
-    let mut groups = GROUPS.map(|(name, projection)| Group {
+    let mut groups = streams.groups().map(|(name, projection)| Group {
         name: name.into(),
         projection,
         next: BTreeMap::new(),
@@ -141,7 +141,7 @@ async fn groups(connection: &mut PgConnection) -> Result<Vec<Group>, ReadError> 
     });
     let rows =
         sqlx::query("SELECT consumer_group, partition, next_offset FROM tidegate.projection_offsets WHERE topic = $1")
-            .bind(TOPIC)
+            .bind(&streams.topic)
             .fetch_all(connection)
             .await
             .map_err(failed("reading how far the projections have come"))?;

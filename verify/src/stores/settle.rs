@@ -7,24 +7,11 @@ use std::{
 
 use rdkafka::Message;
 
-use super::{ReadError, asides::read_asides, kafka, postgres, postgres::Progress, wallet};
+use super::{ReadError, Streams, asides::read_asides, kafka, postgres, postgres::Progress, wallet};
 use crate::{
     environment::{Environment, Kafka},
-    facts::{Facts, Foreign, Projection, Published},
+    facts::{Facts, Foreign, Published},
 };
-
-/// The topic of the wallet on the local cluster.
-pub const TOPIC: &str = "wallet-events";
-/// Where its groups put what they cannot handle.
-pub const DEAD_LETTERS: &str = "wallet-events-dlq";
-/// The groups that project it.
-pub const GROUPS: [(&str, Projection); 2] =
-    [("ledger-projector", Projection::Ledger), ("read-model-projector", Projection::ReadModel)];
-
-/// The retry topic of one of [`GROUPS`], and the group that its offsets are committed under.
-pub fn retry(group: &str) -> (String, String) {
-    (format!("{group}.{TOPIC}.retry"), format!("{group}.retry"))
-}
 
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
@@ -37,8 +24,8 @@ pub struct Reading {
     pub progress: Progress,
     /// How long the projections took to catch up; none when they did not within the limit.
     pub caught_up_after: Option<Duration>,
-    /// Records of the topic that each of [`GROUPS`] has not committed; 0 once it has told Kafka of all.
-    pub lag: Vec<(&'static str, usize)>,
+    /// Records of the topic that each of the groups has not committed; 0 once it has told Kafka of all.
+    pub lag: Vec<(String, usize)>,
 }
 
 /// Waits for the projections, for at most `within`, and reads all stores. Somebody who writes to the wallet meanwhile is waited
@@ -56,13 +43,13 @@ pub async fn settle(environment: &Environment, within: Duration) -> Result<Readi
             tokio::time::sleep(ASK_EVERY).await;
             continue;
         }
-        let mut facts = postgres::facts(&mut connection).await?;
-        let kafka = environment.kafka.clone();
+        let mut facts = postgres::facts(&mut connection, &environment.streams).await?;
+        let (kafka, streams) = (environment.kafka.clone(), environment.streams.clone());
         let (facts, lag) = blocking(move || {
             // What is put aside moves on while it is read, from the retry topic to the dead letters: read in that order, nothing is missed.
-            asides(&kafka, within, &mut facts)?;
-            topic(&kafka, within, &mut facts)?;
-            let lag = lag(&kafka, &facts, ends)?;
+            asides(&kafka, &streams, within, &mut facts)?;
+            topic(&kafka, &streams.topic, within, &mut facts)?;
+            let lag = lag(&kafka, &streams, &facts, ends)?;
             Ok((facts, lag))
         })
         .await?;
@@ -77,8 +64,8 @@ fn at_least_a_minute(within: Duration) -> Duration {
     within.max(Duration::from_secs(60))
 }
 
-fn topic(kafka: &Kafka, within: Duration, facts: &mut Facts) -> Result<(), ReadError> {
-    let records = kafka::read_topic(kafka, TOPIC, &BTreeMap::new(), at_least_a_minute(within), |message| {
+fn topic(kafka: &Kafka, topic: &str, within: Duration, facts: &mut Facts) -> Result<(), ReadError> {
+    let records = kafka::read_topic(kafka, topic, &BTreeMap::new(), at_least_a_minute(within), |message| {
         let place = kafka::place(message);
         let key = message.key().map(<[u8]>::to_vec);
         let event = wallet::from_record(message.payload().unwrap_or_default());
@@ -97,10 +84,10 @@ fn topic(kafka: &Kafka, within: Duration, facts: &mut Facts) -> Result<(), ReadE
     Ok(())
 }
 
-fn asides(kafka: &Kafka, within: Duration, facts: &mut Facts) -> Result<(), ReadError> {
+fn asides(kafka: &Kafka, streams: &Streams, within: Duration, facts: &mut Facts) -> Result<(), ReadError> {
     let all = BTreeMap::new();
     for group in &mut facts.groups {
-        let (topic, offsets) = retry(&group.name);
+        let (topic, offsets) = streams.retry(&group.name);
         group.unfinished = kafka::committed_offsets(kafka, &offsets, &topic)?;
         group.trimmed =
             kafka::watermarks(kafka, &topic)?.into_iter().map(|(partition, (low, _))| (partition, low)).collect();
@@ -111,10 +98,10 @@ fn asides(kafka: &Kafka, within: Duration, facts: &mut Facts) -> Result<(), Read
             }
         }
     }
-    for told in read_asides(kafka, DEAD_LETTERS, &all, at_least_a_minute(within))? {
+    for told in read_asides(kafka, &streams.dead_letters, &all, at_least_a_minute(within))? {
         match told {
             // The topic may be shared: what other groups put there is theirs.
-            Ok(told) if told.topic == TOPIC => {
+            Ok(told) if told.topic == streams.topic => {
                 if let Some(group) = facts.groups.iter_mut().find(|group| group.name == told.group) {
                     group.dead.push(told.aside);
                 }
@@ -127,14 +114,14 @@ fn asides(kafka: &Kafka, within: Duration, facts: &mut Facts) -> Result<(), Read
 }
 
 /// A projector tells Kafka of its offset after its database has it, so the lag follows a moment later.
-fn lag(kafka: &Kafka, facts: &Facts, ends: Instant) -> Result<Vec<(&'static str, usize)>, ReadError> {
+fn lag(kafka: &Kafka, streams: &Streams, facts: &Facts, ends: Instant) -> Result<Vec<(String, usize)>, ReadError> {
     loop {
         let mut lag = Vec::new();
-        for (group, _) in GROUPS {
-            let offsets = kafka::committed_offsets(kafka, group, TOPIC)?;
+        for (group, _) in streams.groups() {
+            let offsets = kafka::committed_offsets(kafka, group, &streams.topic)?;
             let places = facts.published.iter().map(|record| record.place);
             let foreign = facts.foreign.iter().map(|record| record.place);
-            lag.push((group, kafka::unread(places.chain(foreign), &offsets)));
+            lag.push((group.to_owned(), kafka::unread(places.chain(foreign), &offsets)));
         }
         if lag.iter().all(|(_, unread)| *unread == 0) || Instant::now() >= ends {
             return Ok(lag);

@@ -9,36 +9,25 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
+use tidegate_verify::resources::{self, apply, speaks_of_newest};
+pub use tidegate_verify::resources::{as_json, condition};
 
 use super::{LATER, SOON, World, ensure, eventually};
 
-const FIELD_MANAGER: &str = "e2e";
-
-/// The condition of a type in a resource's status, as `(status, reason, message)`.
-pub fn condition(resource: &Value, of_type: &str) -> Option<(String, String, String)> {
-    let conditions = resource.pointer("/status/conditions")?.as_array()?;
-    let found = conditions.iter().find(|condition| condition["type"] == of_type)?;
-    let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
-    Some((text("status"), text("reason"), text("message")))
-}
+pub(super) const FIELD_MANAGER: &str = "e2e";
 
 impl World {
     /// KafkaTopics of a namespace.
     pub fn kafka_topics(&self, namespace: &str) -> Api<DynamicObject> {
-        self.resources("KafkaTopic", "kafkatopics", namespace)
+        resources::kafka_topics(&self.client, namespace)
     }
 
     /// EventPipelines of a namespace.
     pub fn event_pipelines(&self, namespace: &str) -> Api<DynamicObject> {
-        self.resources("EventPipeline", "eventpipelines", namespace)
-    }
-
-    fn resources(&self, kind: &str, plural: &str, namespace: &str) -> Api<DynamicObject> {
-        let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("tidegate.dev", "v1alpha1", kind), plural);
-        Api::namespaced_with(self.client.clone(), namespace, &kind)
+        resources::event_pipelines(&self.client, namespace)
     }
 
     /// Pods of a namespace.
@@ -65,7 +54,7 @@ impl World {
         let resource = json!({
             "apiVersion": "tidegate.dev/v1alpha1", "kind": "KafkaTopic", "metadata": {"name": name}, "spec": spec,
         });
-        apply(&self.kafka_topics(&self.namespace), name, &resource).await
+        apply(&self.kafka_topics(&self.namespace), FIELD_MANAGER, name, &resource).await
     }
 
     /// `kubectl apply` of an EventPipeline into the story's namespace.
@@ -74,7 +63,7 @@ impl World {
         let resource = json!({
             "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline", "metadata": {"name": name}, "spec": spec,
         });
-        apply(&self.event_pipelines(&self.namespace), name, &resource).await
+        apply(&self.event_pipelines(&self.namespace), FIELD_MANAGER, name, &resource).await
     }
 
     /// The KafkaTopic as it is now.
@@ -260,23 +249,8 @@ impl World {
     }
 }
 
-async fn apply(api: &Api<DynamicObject>, name: &str, resource: &Value) -> Result<Value, kube::Error> {
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    api.patch(name, &parameters, &Patch::Apply(resource)).await.map(|applied| as_json(&applied))
-}
-
-/// A resource as `kubectl get -o json` shows it.
-pub fn as_json(resource: &DynamicObject) -> Value {
-    serde_json::to_value(resource).expect("a resource is JSON")
-}
-
-fn speaks_of_newest(resource: &Value) -> bool {
-    resource["status"]["observedGeneration"] == resource["metadata"]["generation"]
-}
-
 fn ready(resource: &Value) -> Result<(), String> {
-    let is_ready = condition(resource, "Ready").is_some_and(|(status, _, _)| status == "True");
-    ensure(is_ready && speaks_of_newest(resource), || resource["status"].to_string())
+    ensure(resources::is_ready(resource), || resource["status"].to_string())
 }
 
 fn is_ready(pod: &Pod) -> bool {

@@ -1,35 +1,17 @@
 //! What a team needs for a pipeline of its own: topics, a database, and the two Secrets that lead to Kafka and to it.
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, PgConnection};
+use tidegate_verify::tenant::{Tenant, secret};
 
-use super::{SOON, World, eventually};
+use super::{SOON, World, eventually, kubernetes::FIELD_MANAGER};
 
 impl World {
     /// Makes the namespace with Secrets `kafka` and `db` in it, a database of its own, and a topic of the name that is returned.
     pub async fn furnish(&self) -> String {
         self.make_namespace().await;
-        let database = self.database();
-        // One more connection a statement: neither can be prepared inside a transaction.
-        self.administer(&format!("CREATE ROLE {database} LOGIN PASSWORD '{database}'")).await;
-        self.administer(&format!("CREATE DATABASE {database} OWNER {database}")).await;
-
-        let theirs = self.secret("tidegate-system", "kafka-main").await;
-        let ca = theirs["ca.crt"].clone();
-        let kafka = json!({
-            "bootstrap-servers": theirs["bootstrap-servers"], "security-protocol": "SASL_SSL", "sasl-mechanism": "SCRAM-SHA-512",
-            "username": self.environment.kafka.username, "password": self.environment.kafka.password, "ca.crt": ca,
-        });
-        self.apply_secret("kafka", kafka).await;
-        let host = "postgres.postgres.svc.cluster.local:5432";
-        let uri = format!("postgres://{database}:{database}@{host}/{database}?sslmode=verify-full");
-        self.apply_secret("db", json!({"uri": uri, "ca.crt": ca})).await;
-
+        let furnished = self.tenant().furnish(&self.client, &self.environment.kafka, FIELD_MANAGER).await;
+        furnished.unwrap_or_else(|error| panic!("{error}"));
         let topic = self.name("own-events");
         let spec = json!({"topicName": topic, "partitions": 3, "replicas": 3, "deletionPolicy": "Delete"});
         self.apply_topic("events", spec).await.expect("the KafkaTopic is taken");
@@ -72,60 +54,26 @@ impl World {
 
     /// Drops what [`Self::furnish`] made outside the namespace.
     pub async fn unfurnish(&self) {
-        let database = self.database();
-        for statement in
-            [format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"), format!("DROP ROLE IF EXISTS {database}")]
-        {
-            if let Err(error) = self.try_administer(&statement).await {
-                eprintln!("{statement}: {error}");
-            }
+        if let Err(error) = self.tenant().drop_database().await {
+            eprintln!("{error}");
         }
     }
 
     /// A connection to the database of [`Self::furnish`], as one who may do anything.
     pub async fn tenant_database(&self) -> PgConnection {
-        let options: PgConnectOptions = admin_url().parse().expect("DATABASE_ADMIN_URL is a URL");
-        options.database(&self.database()).connect().await.expect("the tenant's database answers")
+        let options = self.tenant().as_administrator().unwrap_or_else(|error| panic!("{error}"));
+        options.connect().await.expect("the tenant's database answers")
     }
 
-    fn database(&self) -> String {
-        format!("e2e_{}", self.run)
-    }
-
-    async fn administer(&self, statement: &str) {
-        self.try_administer(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
-    }
-
-    async fn try_administer(&self, statement: &str) -> Result<(), sqlx::Error> {
-        let mut connection = PgConnection::connect(&admin_url()).await?;
-        // The statement is this file's own, with the run's suffix of hexadecimal digits in it.
-        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.map(drop)
+    fn tenant(&self) -> Tenant {
+        Tenant { namespace: self.namespace.clone(), database: format!("e2e_{}", self.run) }
     }
 
     /// The values of a Secret.
     pub async fn secret(&self, namespace: &str, name: &str) -> Value {
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let found = eventually(&format!("Secret {namespace}/{name}"), SOON, async || {
-            secrets.get(name).await.map_err(|error| error.to_string())
+        eventually(&format!("Secret {namespace}/{name}"), SOON, async || {
+            secret(&self.client, namespace, name).await.map_err(|error| error.to_string())
         })
-        .await;
-        let values =
-            found.data.unwrap_or_default().into_iter().map(|(key, value)| {
-                (key, Value::String(String::from_utf8(value.0).expect("a binding's values are text")))
-            });
-        Value::Object(values.collect())
+        .await
     }
-
-    async fn apply_secret(&self, name: &str, values: Value) {
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values});
-        secrets
-            .patch(name, &PatchParams::apply("e2e").force(), &Patch::Apply(secret))
-            .await
-            .expect("a Secret can be made");
-    }
-}
-
-fn admin_url() -> String {
-    std::env::var("DATABASE_ADMIN_URL").expect("DATABASE_ADMIN_URL is set by: eval \"$(hack/env)\"")
 }

@@ -17,8 +17,7 @@ use rdkafka::{
     topic_partition_list::{Offset, TopicPartitionList},
 };
 use serde_json::json;
-use tidegate_kafka::{Acl, AclFilter, AdminOptions as Limits, KafkaAdmin, Krafka, RequestMetrics};
-use tidegate_settings::binding::{self, KafkaConnection, KafkaSecurity, ScramMechanism};
+use tidegate_kafka::{Acl, AclFilter, KafkaAdmin, Krafka};
 
 use super::{SOON, World, eventually};
 
@@ -150,17 +149,7 @@ impl World {
 
     /// Kafka's ACLs and users, as an administrator has them.
     pub fn administration(&self) -> Krafka {
-        let kafka = &self.environment.kafka;
-        let connection = KafkaConnection {
-            bootstrap_servers: kafka.bootstrap_servers.clone(),
-            security: KafkaSecurity::SaslSsl {
-                mechanism: ScramMechanism::from_name(&kafka.mechanism).expect("a SCRAM mechanism"),
-                username: kafka.username.clone(),
-                password: binding::Secret::new(&kafka.password),
-                ca_file: Some(kafka.ca_file.clone()),
-            },
-        };
-        Krafka::new(connection, Limits::default(), RequestMetrics::default())
+        self.environment.kafka.administration()
     }
 
     /// What is said of a user.

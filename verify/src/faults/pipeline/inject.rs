@@ -83,7 +83,8 @@ impl<'a> Injector<'a> {
     /// Undoes whatever is still owed, and what an earlier run that was killed may have left: nobody is stopped or cut off, everything that
     /// is asked for is there, and nothing sleeps.
     pub async fn undo_all(&self) -> Result<(), FaultError> {
-        for debt in self.debts.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+        let owed = self.debts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for debt in owed {
             self.pay(&debt).await?;
         }
         for pod in self.stage.cluster.all().await? {

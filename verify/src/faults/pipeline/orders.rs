@@ -83,46 +83,62 @@ pub async fn load(kafka: &Kafka, orders: &str, events: &str, stop: Arc<AtomicBoo
     Ok(sent)
 }
 
-/// What came out.
+/// How often each order is there, and how often each that is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Came {
-    /// How often each order was priced.
-    pub priced: BTreeMap<String, usize>,
-    /// How often each that is none was dead-lettered.
-    pub dead: BTreeMap<String, usize>,
+pub struct Counts {
+    /// Orders, by their ids.
+    pub orders: BTreeMap<String, usize>,
+    /// What is no order.
+    pub poison: BTreeMap<String, usize>,
 }
 
-/// Reads what is committed, of dead letters those of a group. Blocks.
-pub fn came(kafka: &Kafka, priced: &str, dead_letters: &str, group: &str) -> Result<Came, FaultError> {
-    let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
+impl Counts {
+    fn add(&mut self, value: &str) {
+        let order =
+            serde_json::from_str::<Value>(value).ok().and_then(|order| Some(order["orderId"].as_str()?.to_owned()));
+        let (counts, id) = match order {
+            Some(id) => (&mut self.orders, id),
+            None => (&mut self.poison, value.trim_start_matches("no order ").to_owned()),
+        };
+        *counts.entry(id).or_default() += 1;
+    }
+}
+
+/// What the source holds, and what came out: priced orders, and dead letters of a group. Reads what is committed. Blocks.
+pub fn counts(kafka: &Kafka, [source, priced, dead_letters, group]: &[String; 4]) -> Result<[Counts; 2], FaultError> {
+    let text =
+        |message: &BorrowedMessage<'_>| String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned();
+    let of_group = |message: &BorrowedMessage<'_>| told(message).is_ok_and(|told| told.group == *group);
     let all = BTreeMap::new();
-    let mut came = Came::default();
-    for value in read_topic(kafka, priced, &all, READ_WITHIN, |message| text(message.payload()))? {
-        let id =
-            serde_json::from_str::<Value>(&value).ok().and_then(|order| Some(order["orderId"].as_str()?.to_owned()));
-        *came.priced.entry(id.unwrap_or(value)).or_default() += 1;
-    }
-    let of_group = |message: &BorrowedMessage<'_>| {
-        told(message).is_ok_and(|told| told.group == group).then(|| text(message.payload()))
-    };
-    for value in read_topic(kafka, dead_letters, &all, READ_WITHIN, of_group)?.into_iter().flatten() {
-        let id = value.strip_prefix("no order ").map_or(value.clone(), str::to_owned);
-        *came.dead.entry(id).or_default() += 1;
-    }
-    Ok(came)
+    let (mut logged, mut came) = (Counts::default(), Counts::default());
+    read_topic(kafka, source, &all, READ_WITHIN, text)?.iter().for_each(|value| logged.add(value));
+    read_topic(kafka, priced, &all, READ_WITHIN, text)?.iter().for_each(|value| came.add(value));
+    let dead = read_topic(kafka, dead_letters, &all, READ_WITHIN, |message| of_group(message).then(|| text(message)))?;
+    dead.iter().flatten().for_each(|value| came.add(value));
+    Ok([logged, came])
 }
 
-/// A sentence for each record that did not come out, or came out as something that was never sent; and, when nothing was ever asked to be
-/// read `again`, for each that came out twice.
-pub fn violations(sent: &Sent, came: &Came, again: bool) -> Vec<String> {
+/// A sentence for each record that was taken and is not in the source, and for each of the source that did not come out, or came out more
+/// often than it is there, unless something was asked to be read `again`. What nobody sent came from nowhere.
+pub fn violations(sent: &Sent, logged: &Counts, came: &Counts, again: bool) -> Vec<String> {
     let mut found = Vec::new();
-    for (what, sent, came) in [("order", &sent.orders, &came.priced), ("poison", &sent.poison, &came.dead)] {
-        found.extend(sent.iter().filter(|id| !came.contains_key(*id)).map(|id| format!("{what} {id} was lost")));
-        found.extend(came.keys().filter(|id| !sent.contains(*id)).map(|id| format!("{what} {id} was never sent")));
-        if !again {
-            let twice = came.iter().filter(|(_, times)| **times > 1);
-            found.extend(twice.map(|(id, times)| format!("{what} {id} was handled {times} times")));
+    for (what, sent, logged, came) in
+        [("order", &sent.orders, &logged.orders, &came.orders), ("poison", &sent.poison, &logged.poison, &came.poison)]
+    {
+        let lost = sent.iter().filter(|id| !logged.contains_key(*id));
+        found.extend(lost.map(|id| format!("{what} {id} was taken by Kafka, and is not there")));
+        for (id, times) in logged {
+            // A producer whose broker died may write a record twice: whoever reads it handles both.
+            match came.get(id).copied().unwrap_or(0) {
+                handled if handled < *times => found.push(format!("{what} {id} came out {handled} times of {times}")),
+                handled if handled > *times && !again => {
+                    found.push(format!("{what} {id} came out {handled} times, and is there {times} times"));
+                }
+                _ => {}
+            }
         }
+        let strange = came.keys().filter(|id| !logged.contains_key(*id));
+        found.extend(strange.map(|id| format!("{what} {id} came out of nowhere")));
     }
     found
 }
@@ -131,26 +147,39 @@ pub fn violations(sent: &Sent, came: &Came, again: bool) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn set(ids: &[&str]) -> BTreeSet<String> {
-        ids.iter().map(ToString::to_string).collect()
-    }
-
-    fn counts(ids: &[(&str, usize)]) -> BTreeMap<String, usize> {
-        ids.iter().map(|(id, times)| ((*id).to_owned(), *times)).collect()
+    fn counts(values: &[&str]) -> Counts {
+        let mut counts = Counts::default();
+        for value in values {
+            match value.strip_prefix('!') {
+                Some(id) => counts.add(&format!("no order {id}")),
+                None => counts.add(&json!({"orderId": value}).to_string()),
+            }
+        }
+        counts
     }
 
     #[test]
     fn what_is_lost_made_up_or_doubled_is_said() {
+        let set = |ids: &[&str]| ids.iter().map(ToString::to_string).collect();
         let sent = Sent { orders: set(&["1", "2"]), poison: set(&["3"]), refused: vec![] };
-        let good = Came { priced: counts(&[("1", 1), ("2", 1)]), dead: counts(&[("3", 1)]) };
-        assert_eq!(violations(&sent, &good, false), Vec::<String>::new());
-        let twice = Came { priced: counts(&[("1", 2), ("2", 1)]), ..good.clone() };
-        assert_eq!(violations(&sent, &twice, false), ["order 1 was handled 2 times"]);
-        assert_eq!(violations(&sent, &twice, true), Vec::<String>::new(), "who was told to read again may");
-        let lost = Came { priced: counts(&[("1", 1)]), dead: counts(&[("9", 1)]) };
-        assert_eq!(
-            violations(&sent, &lost, true),
-            ["order 2 was lost", "poison 3 was lost", "poison 9 was never sent"]
-        );
+        let logged = counts(&["1", "2", "!3"]);
+        for (came, again, said) in [
+            (counts(&["1", "2", "!3"]), false, &[][..]),
+            (counts(&["1", "1", "2", "!3"]), false, &["order 1 came out 2 times, and is there 1 times"]),
+            (counts(&["1", "1", "2", "!3"]), true, &[]),
+            (
+                counts(&["1", "!9"]),
+                true,
+                &["order 2 came out 0 times of 1", "poison 3 came out 0 times of 1", "poison 9 came out of nowhere"],
+            ),
+        ] {
+            assert_eq!(violations(&sent, &logged, &came, again), said);
+        }
+        // The source itself: doubled by its producer, which must come out twice; and not there at all.
+        let doubled = counts(&["1", "1", "2", "!3"]);
+        assert_eq!(violations(&sent, &doubled, &doubled, false), Vec::<String>::new());
+        assert_eq!(violations(&sent, &doubled, &logged, false), ["order 1 came out 1 times of 2"]);
+        let short = counts(&["1", "!3"]);
+        assert_eq!(violations(&sent, &short, &short, false), ["order 2 was taken by Kafka, and is not there"]);
     }
 }

@@ -98,16 +98,16 @@ fn each_orphan_is_named_and_so_is_what_is_lacking() {
             "Service bank-commands is not owned by the EventPipeline that there is",
         ),
         (
-            |found| drop(found.users.insert(user("audit"))),
+            |found| assert!(found.users.insert(user("audit"))),
             "Kafka has user tidegate.faults-1.bank.audit.a, which no processor owns",
         ),
         (
             // The one that was rotated out.
-            |found| drop(found.users.insert("tidegate.faults-1.bank.ledger.b".into())),
+            |found| assert!(found.users.insert("tidegate.faults-1.bank.ledger.b".into())),
             "Kafka has user tidegate.faults-1.bank.ledger.b, which no processor owns",
         ),
         (
-            |found| drop(found.users.remove(&user("ledger"))),
+            |found| assert!(found.users.remove(&user("ledger"))),
             "Kafka lacks user tidegate.faults-1.bank.ledger.a, which a Secret holds",
         ),
         (

@@ -236,11 +236,11 @@ async fn lost_orders(
     sent: &Sent,
 ) -> Result<Vec<String>, FaultError> {
     let again = injector.reads_again().await;
-    let names = ["priced", "orders-dlq", PRICING].map(|stem| base.in_kafka(stem));
+    let names = ["orders", "priced", "orders-dlq", PRICING].map(|stem| base.in_kafka(stem));
     let looked = until_nothing_is_wrong("every order came out", async || {
-        let (kafka, [priced, dead_letters, group]) = (stage.environment.kafka.clone(), names.clone());
-        let came = blocking(move || orders::came(&kafka, &priced, &dead_letters, &group)).await?;
-        Ok(orders::violations(sent, &came, again))
+        let (kafka, names) = (stage.environment.kafka.clone(), names.clone());
+        let [logged, came] = blocking(move || orders::counts(&kafka, &names)).await?;
+        Ok(orders::violations(sent, &logged, &came, again))
     })
     .await;
     Ok(looked.err().unwrap_or_default())

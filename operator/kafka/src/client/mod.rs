@@ -6,6 +6,7 @@ mod call;
 mod configs;
 mod convert;
 mod coordinators;
+mod fetch;
 mod groups;
 mod leaders;
 mod link;

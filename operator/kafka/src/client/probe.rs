@@ -4,34 +4,20 @@
 //! Offsets count what no consumer ever sees: the markers that end transactions, the records of aborted ones (KIP-98), and those that
 //! compaction removed.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use krafka::{
-    __private::protocol::{ApiKey, FetchPartitionRequest, FetchRequest, FetchResponse, FetchTopicRequest},
-    Result as KrafkaResult,
-};
+use std::collections::BTreeSet;
 
 use super::{
     batch::{Batch, time_of},
     call::Call,
-    convert,
-    leaders::{self, ask},
-    raw::{self, Versions},
+    fetch::{Wanted, fetch},
+    leaders::Answers,
 };
-use crate::{ListedOffset, Readable, TopicPartition};
-
-/// Up to v12 topics go by name, as everywhere here.
-const FETCH: Versions = Versions { api: ApiKey::Fetch, min: 4, max: 12 };
+use crate::{ListedOffset, Readable};
 
 /// Bytes of one partition. A larger batch is left out, unless its partition is the first of the request.
 const PARTITION_BYTES: i32 = 16 * 1_024;
-/// Bytes of one response; partitions for which there is no room come back empty.
-const RESPONSE_BYTES: i32 = 4 * 1_024 * 1_024;
 /// How often it is asked on. A broker may end an answer before the stable end that the same answer names, and had no room for some.
 const ROUNDS: usize = 4;
-
-type Wanted = BTreeMap<TopicPartition, i64>;
-type Answers<T> = leaders::Answers<T>;
 
 /// What one answer said of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,57 +80,13 @@ pub(super) async fn records(call: &Call, wanted: &Wanted) -> Answers<Readable> {
 }
 
 async fn look(call: &Call, wanted: &Wanted) -> Answers<Read> {
-    ask(call, wanted.keys().cloned().collect(), |broker, keys| async move {
-        let wanted: Wanted = keys.into_iter().filter_map(|key| wanted.get(&key).map(|from| (key, *from))).collect();
-        let response = call.exchange(&broker, FETCH, &request(&wanted)).await;
-        answers_of(&wanted, response)
+    fetch(call, wanted, PARTITION_BYTES, |found, from| {
+        let bytes = found.records.as_deref().unwrap_or_default();
+        let transactions = found.aborted_transactions.iter();
+        let aborted: Vec<Aborted> = transactions.map(|one| (one.producer_id, one.first_offset)).collect();
+        Ok(records_in(bytes, from, found.last_stable_offset, &aborted))
     })
     .await
-}
-
-fn request(wanted: &Wanted) -> FetchRequest {
-    let mut topics: BTreeMap<&str, FetchTopicRequest> = BTreeMap::new();
-    for (key, from) in wanted {
-        let mut partition = FetchPartitionRequest::default();
-        partition.partition = key.partition;
-        partition.fetch_offset = *from;
-        partition.partition_max_bytes = PARTITION_BYTES;
-        let topic = topics.entry(&key.topic).or_default();
-        topic.topic.clone_from(&key.topic);
-        topic.partitions.push(partition);
-    }
-    // Without a fetch session, and answered at once, whatever there is.
-    let mut request = FetchRequest::default();
-    request.max_bytes = RESPONSE_BYTES;
-    request.isolation_level = 1;
-    request.topics = topics.into_values().collect();
-    request
-}
-
-fn answers_of(wanted: &Wanted, response: KrafkaResult<FetchResponse>) -> Answers<Read> {
-    let response = response.and_then(|response| raw::answer(response.error_code, None).map(|()| response));
-    let response = match response {
-        Ok(response) => response,
-        Err(error) => return wanted.keys().map(|key| (key.clone(), Err(error.clone()))).collect(),
-    };
-    let mut answers: Answers<Read> = wanted.keys().map(|key| (key.clone(), Err(convert::missing()))).collect();
-    for topic in response.responses {
-        for found in topic.partitions {
-            let key = TopicPartition::new(topic.topic.clone(), found.partition);
-            let Some(from) = wanted.get(&key) else { continue };
-            let answer = raw::answer(found.error_code, None).map(|()| {
-                let bytes = found.records.as_deref().unwrap_or_default();
-                let aborted: Vec<Aborted> = found
-                    .aborted_transactions
-                    .iter()
-                    .map(|transaction| (transaction.producer_id, transaction.first_offset))
-                    .collect();
-                records_in(bytes, *from, found.last_stable_offset, &aborted)
-            });
-            answers.insert(key, answer);
-        }
-    }
-    answers
 }
 
 /// An aborted transaction: its producer, its first offset.

@@ -1,76 +1,25 @@
-//! Reads records: one read_committed Fetch (KIP-98) for all partitions of a leader.
+//! Reads records, as a read_committed consumer gets them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{
     call::Call,
     convert,
-    leaders::{self, ask},
-    raw::{self, Versions},
+    fetch::{Wanted, fetch},
+    leaders::Answers,
 };
-use crate::{LoggedRecord, Portion, TopicPartition};
-use krafka::{
-    __private::protocol::{ApiKey, FetchPartitionRequest, FetchRequest, FetchResponse, FetchTopicRequest, RecordBatch},
-    Result as KrafkaResult,
-};
+use crate::{LoggedRecord, Portion};
+use krafka::{__private::protocol::RecordBatch, Result as KrafkaResult};
 
-/// Up to v12 topics go by name, as everywhere here.
-const FETCH: Versions = Versions { api: ApiKey::Fetch, min: 4, max: 12 };
 /// Bytes of one partition; a broker returns at least one batch, however large.
 const PARTITION_BYTES: i32 = 512 * 1_024;
-/// Bytes of one response; partitions for which there is no room come back empty.
-const RESPONSE_BYTES: i32 = 4 * 1_024 * 1_024;
 
-type Wanted = BTreeMap<TopicPartition, i64>;
-type Answers = leaders::Answers<Portion>;
-
-pub(super) async fn read(call: &Call, wanted: &Wanted) -> Answers {
-    ask(call, wanted.keys().cloned().collect(), |broker, keys| async move {
-        let wanted: Wanted = keys.into_iter().filter_map(|key| wanted.get(&key).map(|from| (key, *from))).collect();
-        let response = call.exchange(&broker, FETCH, &request(&wanted)).await;
-        answers_of(&wanted, response)
+pub(super) async fn read(call: &Call, wanted: &Wanted) -> Answers<Portion> {
+    fetch(call, wanted, PARTITION_BYTES, |found, from| {
+        let aborted = found.aborted_transactions.iter().map(|one| (one.first_offset, one.producer_id)).collect();
+        portion(batches(found.records.unwrap_or_default())?, from, found.last_stable_offset, aborted)
     })
     .await
-}
-
-fn request(wanted: &Wanted) -> FetchRequest {
-    let mut topics: BTreeMap<&str, FetchTopicRequest> = BTreeMap::new();
-    for (key, from) in wanted {
-        let mut partition = FetchPartitionRequest::default();
-        partition.partition = key.partition;
-        partition.fetch_offset = *from;
-        partition.partition_max_bytes = PARTITION_BYTES;
-        let topic = topics.entry(&key.topic).or_default();
-        topic.topic.clone_from(&key.topic);
-        topic.partitions.push(partition);
-    }
-    // Without a fetch session, and answered at once, whatever there is.
-    let mut request = FetchRequest::default();
-    request.max_bytes = RESPONSE_BYTES;
-    request.isolation_level = 1;
-    request.topics = topics.into_values().collect();
-    request
-}
-
-fn answers_of(wanted: &Wanted, response: KrafkaResult<FetchResponse>) -> Answers {
-    let response = response.and_then(|response| raw::answer(response.error_code, None).map(|()| response));
-    let response = match response {
-        Ok(response) => response,
-        Err(error) => return wanted.keys().map(|key| (key.clone(), Err(error.clone()))).collect(),
-    };
-    let mut answers: Answers = wanted.keys().map(|key| (key.clone(), Err(convert::missing()))).collect();
-    for topic in response.responses {
-        for found in topic.partitions {
-            let key = TopicPartition::new(topic.topic.clone(), found.partition);
-            let Some(from) = wanted.get(&key) else { continue };
-            let aborted = found.aborted_transactions.iter().map(|one| (one.first_offset, one.producer_id)).collect();
-            let portion = raw::answer(found.error_code, None).and_then(|()| {
-                portion(batches(found.records.unwrap_or_default())?, *from, found.last_stable_offset, aborted)
-            });
-            answers.insert(key, portion);
-        }
-    }
-    answers
 }
 
 /// The whole batches of an answer, the last of which may be cut off.

@@ -86,6 +86,13 @@ pub enum RedrivePhase {
     Done,
 }
 
+impl RedrivePhase {
+    /// It is under way.
+    pub fn is_active(self) -> bool {
+        self == Self::Running
+    }
+}
+
 impl Redrive {
     /// Most dead letters, the default applied.
     pub fn max(&self) -> i64 {

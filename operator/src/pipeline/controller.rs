@@ -12,7 +12,7 @@ use kube::{Resource, runtime::controller::Action};
 use tidegate_crds::{
     EventPipeline, EventPipelineStatus,
     conditions::{READY, RECONCILING, STALLED},
-    pipeline::{Processor, ReplayStatus},
+    pipeline::{Processor, RedriveStatus, ReplayStatus},
 };
 use tidegate_settings::Generation;
 
@@ -176,11 +176,11 @@ impl One<'_> {
             return self.finish().await;
         }
         let previous = self.context.pipeline_memories.status(self.pipeline);
-        for record in once::first_seen(&self.pipeline.spec, &previous) {
-            replay::note(self.context, self.pipeline, &self.about, record).await?;
+        for record in once::first_seen::<ReplayStatus>(&self.pipeline.spec, &previous) {
+            once::note(self.context, self.pipeline, &self.about, record).await?;
         }
-        for record in once::first_seen(&self.pipeline.spec, &previous) {
-            redrive::note(self.context, self.pipeline, &self.about, record).await?;
+        for record in once::first_seen::<RedriveStatus>(&self.pipeline.spec, &previous) {
+            once::note(self.context, self.pipeline, &self.about, record).await?;
         }
         let world = resolve(self.context, self.pipeline).await?;
         // What watches comes first, and whether or not the rest can be: a pipeline that never comes up is to be noticed too.

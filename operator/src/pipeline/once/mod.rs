@@ -1,11 +1,15 @@
-//! What a processor does once for each id, because its spec says so, and what the status remembers of it. Pure.
+//! What a processor does once for each id, because its spec says so, and what the status remembers of it. Pure, but for [`note`].
 
-use std::collections::BTreeSet;
+mod note;
+
+use std::{collections::BTreeSet, fmt};
 
 use tidegate_crds::{
     EventPipelineSpec, EventPipelineStatus,
-    pipeline::{Processor, RedrivePhase, RedriveStatus, ReplayStatus},
+    pipeline::{Processor, RedrivePhase, RedriveStatus, ReplayPhase, ReplayStatus},
 };
+
+pub use self::note::{Place, Told, note};
 
 /// Records that are kept beside those that are needed.
 const KEPT: usize = 10;
@@ -26,77 +30,86 @@ pub enum Turn {
 
 /// What the status remembers.
 pub trait Once: Clone {
+    /// How far it may be.
+    type Phase: Copy + PartialEq + fmt::Debug;
     /// One that is not run.
     fn recorded(processor: &str, id: &str, message: &str) -> Self;
     /// Its processor, and its id.
     fn key(&self) -> (&str, &str);
+    /// How far it is.
+    fn phase(&self) -> Self::Phase;
     /// It is under way.
     fn is_active(&self) -> bool;
+    /// It is not run, and somebody should know.
+    fn is_refused(&self) -> bool;
+    /// What it waits for, why it was refused, or what it did.
+    fn message(&self) -> Option<&str>;
+    /// The same with another message.
+    fn saying(&self, message: String) -> Self;
     /// The id that a processor is asked for.
     fn asked(processor: &Processor) -> Option<&str>;
     /// All of a status.
-    fn all(status: &EventPipelineStatus) -> &[Self];
+    fn all(status: &EventPipelineStatus) -> &Vec<Self>;
+    /// All of a status, to be changed.
+    fn all_mut(status: &mut EventPipelineStatus) -> &mut Vec<Self>;
 }
 
-impl Once for ReplayStatus {
-    fn recorded(processor: &str, id: &str, message: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            processor: processor.to_owned(),
-            message: Some(message.to_owned()),
-            ..Self::default()
+/// The kinds of records have these fields alike; their names in the spec and in the status are their own.
+macro_rules! once {
+    ($record:ident, $phase:ident, $request:ident, $records:ident) => {
+        impl Once for $record {
+            type Phase = $phase;
+
+            fn recorded(processor: &str, id: &str, message: &str) -> Self {
+                Self {
+                    id: id.to_owned(),
+                    processor: processor.to_owned(),
+                    message: Some(message.to_owned()),
+                    ..Self::default()
+                }
+            }
+
+            fn key(&self) -> (&str, &str) {
+                (&self.processor, &self.id)
+            }
+
+            fn phase(&self) -> $phase {
+                self.phase
+            }
+
+            fn is_active(&self) -> bool {
+                self.phase.is_active()
+            }
+
+            fn is_refused(&self) -> bool {
+                self.phase == $phase::Refused
+            }
+
+            fn message(&self) -> Option<&str> {
+                self.message.as_deref()
+            }
+
+            fn saying(&self, message: String) -> Self {
+                Self { message: Some(message), ..self.clone() }
+            }
+
+            fn asked(processor: &Processor) -> Option<&str> {
+                processor.$request.as_ref().map(|asked| asked.id.as_str())
+            }
+
+            fn all(status: &EventPipelineStatus) -> &Vec<Self> {
+                &status.$records
+            }
+
+            fn all_mut(status: &mut EventPipelineStatus) -> &mut Vec<Self> {
+                &mut status.$records
+            }
         }
-    }
-
-    fn key(&self) -> (&str, &str) {
-        (&self.processor, &self.id)
-    }
-
-    fn is_active(&self) -> bool {
-        self.phase.is_active()
-    }
-
-    fn asked(processor: &Processor) -> Option<&str> {
-        processor.replay.as_ref().map(|replay| replay.id.as_str())
-    }
-
-    fn all(status: &EventPipelineStatus) -> &[Self] {
-        &status.replays
-    }
+    };
 }
 
-impl Once for RedriveStatus {
-    fn recorded(processor: &str, id: &str, message: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            processor: processor.to_owned(),
-            message: Some(message.to_owned()),
-            ..Self::default()
-        }
-    }
-
-    fn key(&self) -> (&str, &str) {
-        (&self.processor, &self.id)
-    }
-
-    fn is_active(&self) -> bool {
-        self.phase == RedrivePhase::Running
-    }
-
-    fn asked(processor: &Processor) -> Option<&str> {
-        processor.redrive.as_ref().map(|redrive| redrive.id.as_str())
-    }
-
-    fn all(status: &EventPipelineStatus) -> &[Self] {
-        &status.redrives
-    }
-}
-
-/// What an Event says is done. Each id has one of its own: of Events that are alike but for their notes, the API keeps the first.
-pub fn action(what: &str, record: &impl Once) -> String {
-    let (processor, id) = record.key();
-    format!("{what}/{processor}/{id}")
-}
+once!(ReplayStatus, ReplayPhase, replay, replays);
+once!(RedriveStatus, RedrivePhase, redrive, redrives);
 
 /// Records of what was there when its processor was first seen: it came with it, from a backup or a repository, and is not run. To be
 /// written before anything else is.
@@ -149,7 +162,7 @@ pub fn prune<R: Once>(records: Vec<R>, spec: &EventPipelineSpec, needed: impl Fn
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tidegate_crds::pipeline::{ProcessorStatus, ReplayPhase};
+    use tidegate_crds::pipeline::ProcessorStatus;
 
     use super::*;
 

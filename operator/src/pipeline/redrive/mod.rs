@@ -18,7 +18,7 @@ use tidegate_settings::PartitionOffsets;
 
 pub use self::letters::redriven;
 use self::letters::{Position, Wanted, batch, earlier};
-pub use self::turn::{note, turn};
+pub use self::turn::turn;
 use super::{
     offsets::{all, flat, listed, nested, one, partitions},
     once,

@@ -15,8 +15,7 @@ use crate::{
     context::Context,
     pipeline::{
         PipelineError,
-        once::{Turn, action, active, noted, of},
-        record,
+        once::{Place, Told, Turn, active, of},
     },
 };
 
@@ -27,53 +26,24 @@ use crate::{
 pub async fn turn(context: &Context, pipeline: &EventPipeline, about: &ObjectReference) -> Result<Turn, PipelineError> {
     let mut turn = Turn::Rest;
     for processor in &pipeline.spec.processors {
-        turn = turn.max(One { context, pipeline, about, processor }.turn().await?);
+        turn = turn.max(Place { context, pipeline, about, processor }.redrive().await?);
     }
     Ok(turn)
 }
 
-/// Puts a record into the status, and tells of it.
-///
-/// # Errors
-/// What the API server said.
-pub async fn note(
-    context: &Context,
-    pipeline: &EventPipeline,
-    about: &ObjectReference,
-    record: RedriveStatus,
-) -> Result<(), PipelineError> {
-    let previous = context.pipeline_memories.status(pipeline);
-    let mut next = previous.clone();
-    next.redrives = noted(&previous.redrives, record.clone());
-    let known = of(&previous.redrives, &record.processor).into_iter().find(|known| known.id == record.id);
-    let news = known.map(|known| known.phase) != Some(record.phase);
-    record::write(context, pipeline, &previous, next).await?;
-    if !news {
-        return Ok(());
+impl Told for RedriveStatus {
+    const WHAT: &str = "Redrive";
+
+    fn told(&self) -> String {
+        match self.phase {
+            RedrivePhase::Running => "dead letters are being copied into the retry topic".to_owned(),
+            _ => self.message.clone().unwrap_or_default(),
+        }
     }
-    let said = match record.phase {
-        RedrivePhase::Running => "dead letters are being copied into the retry topic".to_owned(),
-        _ => record.message.clone().unwrap_or_default(),
-    };
-    let (reason, action) = (format!("Redrive{:?}", record.phase), action("Redrive", &record));
-    let text = format!("redrive {} of processor {}: {said}", record.id, record.processor);
-    if record.phase == RedrivePhase::Refused {
-        context.events.warning(about, &reason, &action, text).await;
-    } else {
-        context.events.normal(about, &reason, &action, text).await;
-    }
-    Ok(())
 }
 
-struct One<'a> {
-    context: &'a Context,
-    pipeline: &'a EventPipeline,
-    about: &'a ObjectReference,
-    processor: &'a Processor,
-}
-
-impl One<'_> {
-    async fn turn(&self) -> Result<Turn, PipelineError> {
+impl Place<'_> {
+    async fn redrive(&self) -> Result<Turn, PipelineError> {
         let status = self.context.pipeline_memories.status(self.pipeline);
         let Processor { name, redrive: request, .. } = self.processor;
         let records = of(&status.redrives, name);
@@ -131,23 +101,5 @@ impl One<'_> {
             (Next::Wait(why), ..) => self.wait(running, why).await,
             (Next::Rest | Next::Copy(_), ..) => Ok(Turn::Rest),
         }
-    }
-
-    async fn note(&self, record: RedriveStatus) -> Result<Turn, PipelineError> {
-        note(self.context, self.pipeline, self.about, record).await?;
-        Ok(Turn::Again)
-    }
-
-    /// What is waited for is in the status, once.
-    async fn wait(&self, running: Option<&RedriveStatus>, why: String) -> Result<Turn, PipelineError> {
-        match running {
-            Some(record) if record.message.as_ref() != Some(&why) => {
-                let record = RedriveStatus { message: Some(why), ..record.clone() };
-                note(self.context, self.pipeline, self.about, record).await?;
-            }
-            Some(_) => {}
-            None => tracing::info!(processor = self.processor.name, why, "a redrive waits"),
-        }
-        Ok(Turn::Wait)
     }
 }

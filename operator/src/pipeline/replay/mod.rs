@@ -16,7 +16,7 @@ use tidegate_settings::{Retry, Run};
 use self::plan::Moves;
 pub use self::{
     history::{generation, is_stopped, prune},
-    turn::{note, turn},
+    turn::turn,
 };
 use super::offsets::{all, flat};
 

@@ -13,32 +13,13 @@ use super::{
     rule::RuleFile,
     *,
 };
-use crate::config::RulesAs;
+use crate::{config::RulesAs, testing::wallet};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const GENERATED: &str = "# Generated from example.yaml: UPDATE_RULES=1 cargo test -p tidegate-operator --lib -- alerts::tests. Do not edit.\n";
 
-fn pipeline(edit: impl FnOnce(&mut Value)) -> EventPipeline {
-    let mut json = json!({
-        "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline",
-        "metadata": {"name": "wallet", "namespace": "bank", "uid": "u-1"},
-        "spec": {
-            "kafka": {"user": {"secretRef": {"name": "kafka"}}},
-            "database": {"secretRef": {"name": "db"}},
-            "processors": [
-                {"name": "commands", "run": {"wallet": {"role": "Commands"}}, "produces": ["events"],
-                 "http": {"port": 8080, "auth": "None"}},
-                {"name": "ledger", "run": {"wallet": {"role": "LedgerProjector"}},
-                 "consumes": {"topics": ["events"], "group": "ledger"}},
-            ],
-        },
-    });
-    edit(&mut json);
-    serde_json::from_value(json).unwrap()
-}
-
 fn ledger(edit: impl FnOnce(&mut Value)) -> Vec<Rule> {
-    let pipeline = pipeline(|json| edit(&mut json["spec"]["processors"][1]));
+    let pipeline = wallet(|json| edit(&mut json["spec"]["processors"][1]));
     let groups = groups(&pipeline, &AlertsConfig::default());
     groups.into_iter().find(|(name, _)| name.as_deref() == Some("ledger")).unwrap().1.rules
 }
@@ -53,7 +34,7 @@ fn named<'a>(rules: &'a [Rule], name: &str) -> &'a Rule {
 
 #[test]
 fn who_consumes_has_a_group_and_so_has_the_pipeline() {
-    let groups = groups(&pipeline(|_| ()), &AlertsConfig::default());
+    let groups = groups(&wallet(|_| ()), &AlertsConfig::default());
     let names: Vec<&str> = groups.iter().map(|(_, group)| group.name.as_str()).collect();
     assert_eq!(names, ["tidegate/bank/wallet", "tidegate/bank/wallet/ledger"]);
     assert_eq!(self::names(&groups[0].1.rules), ["PipelineNotReady"].into(), "no dead-letter topic, no alert about it");
@@ -118,7 +99,7 @@ fn burn_rates_are_shares_of_the_windows_budget() {
 fn who_stops_a_processor_is_told_of_losses_alone() {
     let left: BTreeSet<&str> = ["RetentionRisk", "DataLost", "LagSignalAbsent"].into();
     assert_eq!(names(&ledger(|json| json["replicas"] = json!(0))), left);
-    let asleep = pipeline(|json| json["spec"]["suspend"] = json!(true));
+    let asleep = wallet(|json| json["spec"]["suspend"] = json!(true));
     let groups = groups(&asleep, &AlertsConfig::default());
     assert_eq!(names(&groups[1].1.rules), left);
 }
@@ -144,7 +125,7 @@ fn rules_are_of_the_kind_that_the_cluster_serves() {
     let both = Served { prometheus_rules: true, pod_monitors: true };
     let made = |rules: RulesAs, served: Served| {
         let config = AlertsConfig { rules, ..AlertsConfig::default() };
-        let made = objects(&pipeline(|_| ()), &config, served).unwrap();
+        let made = objects(&wallet(|_| ()), &config, served).unwrap();
         (made.config_maps.len(), made.rules.len(), made.pod_monitor.is_some())
     };
     assert_eq!(made(RulesAs::Auto, Served::default()), (2, 0, false));
@@ -158,7 +139,7 @@ fn rules_are_of_the_kind_that_the_cluster_serves() {
 fn objects_are_owned_found_and_hold_the_rules() {
     let config =
         AlertsConfig { labels: [("release".to_owned(), "stack".to_owned())].into(), ..AlertsConfig::default() };
-    let pipeline = pipeline(|_| ());
+    let pipeline = wallet(|_| ());
     let Monitoring { config_maps, .. } = objects(&pipeline, &config, Served::default()).unwrap();
     let map = &config_maps[1];
     assert_eq!(map.metadata.name.as_deref(), Some("wallet.ledger.rules"));

@@ -3,25 +3,18 @@
 use serde_json::json;
 
 use super::*;
-use crate::pipeline::pod::ROLL_ANNOTATION;
+use crate::{pipeline::pod::ROLL_ANNOTATION, testing::wallet};
 
 fn pipeline() -> EventPipeline {
-    serde_json::from_value(json!({
-        "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline",
-        "metadata": {"name": "wallet", "namespace": "bank", "uid": "u-1"},
-        "spec": {
-            "kafka": {"user": {"secretRef": {"name": "kafka"}}},
-            "database": {"secretRef": {"name": "db"}},
-            "processors": [
-                {"name": "commands", "run": {"wallet": {"role": "Commands", "overdraft": "Forbidden"}},
-                 "produces": ["events"], "http": {"port": 9000, "auth": "None"}, "replicas": 2,
-                 "podLabels": {"team": "payments"}, "env": [{"name": "RUST_LOG", "value": "debug"}]},
-                {"name": "ledger", "run": {"wallet": {"role": "LedgerProjector"}},
-                 "consumes": {"topics": ["events"], "group": "ledger"}, "image": "elsewhere/wallet:2"},
-            ],
-        },
-    }))
-    .unwrap()
+    wallet(|json| {
+        let processors = &mut json["spec"]["processors"];
+        processors[0]["run"] = json!({"wallet": {"role": "Commands", "overdraft": "Forbidden"}});
+        processors[0]["http"]["port"] = json!(9000);
+        processors[0]["replicas"] = json!(2);
+        processors[0]["podLabels"] = json!({"team": "payments"});
+        processors[0]["env"] = json!([{"name": "RUST_LOG", "value": "debug"}]);
+        processors[1]["image"] = json!("elsewhere/wallet:2");
+    })
 }
 
 fn objects(pipeline: &EventPipeline, secrets_version: &str) -> Vec<Objects> {

@@ -3,25 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-
-fn pipeline(change: impl FnOnce(&mut Value)) -> EventPipeline {
-    let mut value = json!({
-        "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline",
-        "metadata": {"name": "wallet", "namespace": "bank"},
-        "spec": {
-            "kafka": {"user": {"secretRef": {"name": "kafka"}}},
-            "database": {"secretRef": {"name": "db"}},
-            "processors": [
-                {"name": "commands", "run": {"wallet": {"role": "Commands"}}, "produces": ["events"],
-                 "http": {"port": 8080, "auth": "None"}},
-                {"name": "ledger", "run": {"wallet": {"role": "LedgerProjector"}},
-                 "consumes": {"topics": ["events"], "group": "ledger"}},
-            ],
-        },
-    });
-    change(&mut value);
-    serde_json::from_value(value).unwrap()
-}
+use crate::testing::wallet;
 
 fn world() -> World {
     let kafka = SecretView {
@@ -56,17 +38,17 @@ fn refused(pipeline: &EventPipeline, world: &World) -> (String, String) {
 
 #[test]
 fn a_pipeline_with_all_it_needs_is_valid() {
-    assert_eq!(validate(&pipeline(|_| {}), &world()), Ok(()));
+    assert_eq!(validate(&wallet(|_| {}), &world()), Ok(()));
     // The operator makes what is not there yet.
     let mut world = world();
     world.secrets.remove("kafka");
-    let managed = pipeline(|v| v["spec"]["kafka"]["user"] = json!({"managed": {}}));
+    let managed = wallet(|v| v["spec"]["kafka"]["user"] = json!({"managed": {}}));
     assert_eq!(validate(&managed, &world), Ok(()));
 }
 
 #[test]
 fn a_container_needs_no_image_of_the_operators_no_database_and_no_topic() {
-    let alone = pipeline(|v| {
+    let alone = wallet(|v| {
         v["spec"].as_object_mut().unwrap().remove("database");
         v["spec"]["processors"] = json!([{"name": "any", "run": {"container": {"image": "registry.example/any:1"}}}]);
     });
@@ -217,7 +199,7 @@ fn each_thing_that_is_wrong_is_named_with_what_to_do() {
     for (reason, change, tweak, parts) in cases {
         let mut world = world();
         tweak(&mut world);
-        let (found, message) = refused(&pipeline(change), &world);
+        let (found, message) = refused(&wallet(change), &world);
         assert_eq!(found, *reason, "{message}");
         for part in *parts {
             assert!(message.contains(part), "{reason}: {message:?} lacks {part:?}");
@@ -227,7 +209,7 @@ fn each_thing_that_is_wrong_is_named_with_what_to_do() {
 
 #[test]
 fn two_processors_of_one_pipeline_do_not_share_a_group() {
-    let twice = pipeline(|v| {
+    let twice = wallet(|v| {
         let mut other = v["spec"]["processors"][1].clone();
         other["name"] = json!("read-model");
         v["spec"]["processors"].as_array_mut().unwrap().push(other);
@@ -241,7 +223,7 @@ fn a_topic_on_its_way_is_waited_for_in_its_own_words() {
     let view = world.topics.get_mut("events").unwrap();
     view.exists = false;
     view.trouble = Some("InvalidReplicationFactor: only 3 brokers".into());
-    match validate(&pipeline(|_| {}), &world) {
+    match validate(&wallet(|_| {}), &world) {
         Err(Objection::Wait(refusal)) => {
             assert_eq!(refusal.reason, "TopicNotReady");
             assert!(refusal.message.contains("bank/events") && refusal.message.contains("only 3 brokers"));
@@ -252,11 +234,11 @@ fn a_topic_on_its_way_is_waited_for_in_its_own_words() {
 
 #[test]
 fn what_is_missing_at_first_may_be_on_its_way() {
-    let unknown = pipeline(|v| v["spec"]["processors"][0]["produces"] = json!(["later"]));
+    let unknown = wallet(|v| v["spec"]["processors"][0]["produces"] = json!(["later"]));
     let young = World { young: true, ..world() };
     assert!(matches!(validate(&unknown, &young), Err(Objection::Wait(refusal)) if refusal.reason == "TopicUnknown"));
     // What will not come by itself is refused at once.
-    let second = pipeline(|v| v["spec"]["kafka"]["connection"] = json!("second"));
+    let second = wallet(|v| v["spec"]["kafka"]["connection"] = json!("second"));
     assert_eq!(refused(&second, &young).0, "UnknownConnection");
 }
 
@@ -264,7 +246,7 @@ fn what_is_missing_at_first_may_be_on_its_way() {
 fn an_image_of_its_own_needs_none_of_the_operators() {
     let mut world = world();
     world.images.clear();
-    let own = pipeline(|v| {
+    let own = wallet(|v| {
         for at in 0..2 {
             v["spec"]["processors"][at]["image"] = json!("elsewhere/wallet:2");
         }
@@ -275,7 +257,7 @@ fn an_image_of_its_own_needs_none_of_the_operators() {
 #[test]
 fn a_number_that_somebody_else_decides_is_left_to_one_of_the_two() {
     let rivals = [("ledger".to_owned(), "ScaledObject by-lag".to_owned())].into();
-    let (reason, message) = refused(&pipeline(|_| {}), &World { rivals, ..world() });
+    let (reason, message) = refused(&wallet(|_| {}), &World { rivals, ..world() });
     assert_eq!(reason, "ScaledByOthers");
     for part in ["processor ledger", "ScaledObject by-lag", "wallet-ledger", "take scaling out"] {
         assert!(message.contains(part), "{message}");

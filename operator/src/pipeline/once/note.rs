@@ -90,23 +90,15 @@ pub async fn note<R: Told>(
 #[cfg(test)]
 mod tests {
     use kube::Resource;
-    use serde_json::json;
     use tidegate_crds::pipeline::{ReplayPhase, ReplayStatus};
 
     use super::*;
-    use crate::testing::World;
+    use crate::testing::{World, wallet};
 
     #[tokio::test]
     async fn each_refusal_has_an_event_of_its_own_and_a_message_that_changes_has_none() {
         let world = World::new();
-        let pipeline: EventPipeline = serde_json::from_value(json!({
-            "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline",
-            "metadata": {"name": "wallet", "namespace": "bank", "uid": "u"},
-            "spec": {"kafka": {"user": {"secretRef": {"name": "kafka"}}}, "processors": [{
-                "name": "ledger", "run": {"wallet": {"role": "LedgerProjector"}},
-            }]},
-        }))
-        .unwrap();
+        let pipeline = wallet(|_| ());
         let about = pipeline.object_ref(&());
         for (id, message) in [("a", "the first"), ("b", "the second"), ("b", "the second, again")] {
             let record = ReplayStatus {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tidegate_crds::pipeline::{Processor, RedrivePhase, RedriveStatus};
 use tidegate_kafka::{
-    Api, KafkaAdmin, LoggedRecord, NewTopic, TopicPartition, WriteMode,
+    Api, KafkaAdmin, LoggedRecord, NewTopic, TopicPartition,
     twin::{Fault, Twin},
 };
 use tidegate_settings::failure::headers;
@@ -17,7 +17,10 @@ use super::{
     plan::{Next, Seen, plan},
     progress,
 };
-use crate::pipeline::once::{noted, of};
+use crate::{
+    pipeline::once::{noted, of},
+    testing::{kafka, retrying_projector, run},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
@@ -42,16 +45,8 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let twin = Twin::new();
-        let topics = [NewTopic::new("dead", 2, 3), NewTopic::new("g.t.retry", 3, 3)];
-        for outcome in twin.create_topics(&topics, WriteMode::Apply).await.into_values() {
-            outcome.unwrap();
-        }
-        let processor = serde_json::from_value(json!({
-            "name": "p", "run": {"wallet": {"role": "LedgerProjector"}}, "consumes": {"topics": ["t"], "group": "g"},
-            "retry": {}, "deadLetter": {"topic": "dead"},
-        }));
-        let world = Self { twin, processor: processor.unwrap(), status: Vec::new() };
+        let twin = kafka(&[NewTopic::new("dead", 2, 3), NewTopic::new("g.t.retry", 3, 3)]).await;
+        let world = Self { twin, processor: retrying_projector(), status: Vec::new() };
         for origin in 0..20 {
             world.dies(origin, if origin % 4 == 3 { "Poison" } else { "Exhausted" }, "g");
             world.dies(100 + origin, "Exhausted", "other");
@@ -165,10 +160,6 @@ fn troubles() -> impl Strategy<Value = Vec<Trouble>> {
         Trouble::Away,
     ]);
     prop::collection::vec(trouble, 0..40)
-}
-
-fn run<T>(story: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(story)
 }
 
 /// What is to be there of `origins`: each once, in the partition that it came from.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tidegate_crds::pipeline::{Processor, ReplayPhase, ReplayStatus};
 use tidegate_kafka::{
-    Api, GroupKind, KafkaAdmin, LoggedRecord, NewTopic, TopicPartition, WriteMode,
+    Api, GroupKind, KafkaAdmin, LoggedRecord, NewTopic, TopicPartition,
     twin::{Fault, Twin},
 };
 use tidegate_settings::failure::headers;
@@ -16,9 +16,12 @@ use super::{
     perform,
     plan::{Next, plan},
 };
-use crate::pipeline::{
-    offsets::{flat, nested},
-    once::{noted, of},
+use crate::{
+    pipeline::{
+        offsets::{flat, nested},
+        once::{noted, of},
+    },
+    testing::{kafka, retrying_projector, run},
 };
 
 /// What goes wrong in a reconciliation.
@@ -54,11 +57,7 @@ const GROUP: &str = "g";
 
 impl World {
     async fn new() -> Self {
-        let twin = Twin::new();
-        let topics = [NewTopic::new("t", 2, 3), NewTopic::new("g.t.retry", 2, 3)];
-        for outcome in twin.create_topics(&topics, WriteMode::Apply).await.into_values() {
-            outcome.unwrap();
-        }
+        let twin = kafka(&[NewTopic::new("t", 2, 3), NewTopic::new("g.t.retry", 2, 3)]).await;
         for partition in 0..2 {
             twin.produce("t", partition, &[1; 20]).unwrap();
             twin.trim("t", partition, 4).unwrap();
@@ -67,13 +66,9 @@ impl World {
         // Parked, and never finished.
         let headers = vec![(headers::ORIGIN_OFFSET.to_owned(), Some(b"7".to_vec()))];
         twin.append("g.t.retry", 1, LoggedRecord { headers, ..LoggedRecord::default() }).unwrap();
-        let processor = serde_json::from_value(json!({
-            "name": "p", "run": {"wallet": {"role": "LedgerProjector"}}, "consumes": {"topics": ["t"], "group": GROUP},
-            "retry": {}, "deadLetter": {"topic": "dead"},
-        }));
         let mut world = Self {
             twin,
-            processor: processor.unwrap(),
+            processor: retrying_projector(),
             status: Vec::new(),
             replicas: 2,
             settings: None,
@@ -180,10 +175,6 @@ fn troubles() -> impl Strategy<Value = Vec<(Trouble, bool)>> {
 
 fn offsets(offset: i64) -> tidegate_settings::PartitionOffsets {
     nested(&(0..2).map(|partition| (TopicPartition::new("t", partition), offset)).collect())
-}
-
-fn run<T>(story: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(story)
 }
 
 proptest! {

@@ -1,6 +1,8 @@
 //! An API server for one conversation: it answers what the controllers ask, keeps the objects that they patch, and remembers
 //! every request, so that a test can say what was written and that nothing else was.
 
+mod fixtures;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -23,6 +25,8 @@ use tidegate_crds::{EventPipeline, KafkaTopic};
 use tidegate_kafka::twin::Twin;
 use tidegate_settings::binding::{self, KafkaConnection, KafkaSecurity, ScramMechanism};
 use tokio::sync::mpsc;
+
+pub use self::fixtures::{kafka, retrying_projector, run, wallet};
 
 use crate::{
     alerts::kinds::Served,

@@ -32,6 +32,6 @@ pub fn groups(pipeline: &EventPipeline, config: &AlertsConfig) -> Vec<(Option<St
 }
 
 #[cfg(test)]
-mod names;
+mod names_tests;
 #[cfg(test)]
 mod tests;

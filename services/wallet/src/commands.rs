@@ -6,7 +6,7 @@ mod committer;
 mod forget;
 mod metrics;
 #[cfg(test)]
-mod model;
+mod model_tests;
 mod plan;
 mod store;
 

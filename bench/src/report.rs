@@ -123,14 +123,6 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
-/// A histogram of microseconds, up to 10 minutes, to 3 digits.
-pub fn microseconds() -> Histogram<u64> {
-    match Histogram::new_with_bounds(1, 600_000_000, 3) {
-        Ok(histogram) => histogram,
-        Err(_) => unreachable!("the bounds are constants that hdrhistogram accepts"),
-    }
-}
-
 /// A percentile of a histogram of microseconds, in ms.
 pub fn percentile(histogram: &Histogram<u64>, percent: f64) -> f64 {
     histogram.value_at_percentile(percent) as f64 / 1000.0

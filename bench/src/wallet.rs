@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::ensure;
 use serde_json::json;
-use tidegate_verify::stores::postgres;
+use tidegate_verify::{load::microseconds, stores::postgres};
 
 pub use load::{Load, Purse, Window};
 use textbook::Textbook;
@@ -120,7 +120,7 @@ async fn measure(
     }
     let rates = |rates: &mut dyn Iterator<Item = f64>| rates.map(rounded).collect::<Vec<_>>();
     let p99 = median(windows.iter().map(|window| percentile(&window.latency, 99.0)));
-    let mut latency = crate::report::microseconds();
+    let mut latency = microseconds();
     for window in &windows {
         latency.add(&window.latency)?;
     }

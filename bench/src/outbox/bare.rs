@@ -14,9 +14,10 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use tidegate_runtime::kafka;
+use tidegate_verify::load::microseconds;
 
 use super::{Options, event, key, watcher::Watcher};
-use crate::{cluster::Cluster, report::microseconds};
+use crate::cluster::Cluster;
 
 /// Records of a transaction.
 const RECORDS: u64 = 50;

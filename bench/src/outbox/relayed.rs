@@ -15,13 +15,11 @@ use tidegate_runtime::{
     shutdown::Shutdown,
     telemetry::Metrics,
 };
+use tidegate_verify::load::microseconds;
 use tokio::time::{MissedTickBehavior, interval_at, sleep_until};
 
 use super::{Options, PARTITIONS, REPLICAS, Wake, event, key, watcher::Watcher};
-use crate::{
-    cluster::{Cluster, Scratch},
-    report::microseconds,
-};
+use crate::cluster::{Cluster, Scratch};
 
 /// Connections that write.
 const WRITERS: u64 = 4;

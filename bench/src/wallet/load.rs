@@ -12,11 +12,11 @@ use std::{
 use anyhow::{Context, bail};
 use futures::future::try_join_all;
 use hdrhistogram::Histogram;
-use tidegate_verify::client::WalletApi;
+use tidegate_verify::{client::WalletApi, load::microseconds};
 use tokio::time::sleep_until;
 
 use super::Spread;
-use crate::{cluster::Cluster, http::Connection, report::microseconds, usage::Census};
+use crate::{cluster::Cluster, http::Connection, usage::Census};
 
 /// What each wallet begins with, in minor units: more than any run can move out of it.
 const FUNDS: i64 = 100_000_000_000;

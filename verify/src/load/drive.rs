@@ -74,7 +74,7 @@ pub async fn drive(api: WalletApi, options: Options) -> Outcome {
     shared.next.store(0, Ordering::SeqCst);
 
     let started = Instant::now();
-    let mut operating = Share { latency: empty_histogram(), failures: vec![] };
+    let mut operating = Share { latency: microseconds(), failures: vec![] };
     if opening.failures.is_empty() {
         operating = run(&shared, Phase::Operating).await;
     }
@@ -112,7 +112,7 @@ async fn run(shared: &Arc<Shared>, phase: Phase) -> Share {
     for worker in 0..shared.options.workers {
         workers.spawn(work(shared.clone(), phase, total, worker));
     }
-    let mut all = Share { latency: empty_histogram(), failures: vec![] };
+    let mut all = Share { latency: microseconds(), failures: vec![] };
     while let Some(share) = workers.join_next().await {
         match share {
             Ok(share) => {
@@ -131,7 +131,7 @@ async fn run(shared: &Arc<Shared>, phase: Phase) -> Share {
 
 async fn work(shared: Arc<Shared>, phase: Phase, total: u64, worker: u32) -> Share {
     let mut planner = Planner::new(shared.options.seed, worker, shared.options.wallets as usize, shared.options.mix);
-    let mut share = Share { latency: empty_histogram(), failures: vec![] };
+    let mut share = Share { latency: microseconds(), failures: vec![] };
     let pace = shared.options.pace();
     while Instant::now() < shared.ends && !shared.options.stop.load(Ordering::SeqCst) {
         let number = shared.next.fetch_add(1, Ordering::SeqCst);
@@ -264,8 +264,8 @@ impl Phase {
     }
 }
 
-/// Of 1 microsecond to 10 minutes, to 3 digits.
-fn empty_histogram() -> Histogram<u64> {
+/// An empty histogram of 1 microsecond to 10 minutes, to 3 digits.
+pub fn microseconds() -> Histogram<u64> {
     match Histogram::new_with_bounds(1, 600_000_000, 3) {
         Ok(histogram) => histogram,
         Err(_) => unreachable!("the bounds are constants that hdrhistogram accepts"),

@@ -4,7 +4,7 @@ mod drive;
 mod plan;
 mod report;
 
-pub use drive::{Outcome, drive};
+pub use drive::{Outcome, drive, microseconds};
 pub use plan::{Funds, Hold, Holdings, Mix, Operation, Planner};
 pub use report::describe;
 

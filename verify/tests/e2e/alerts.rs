@@ -41,12 +41,6 @@ async fn rules(world: &World, processor: &str) -> Option<ConfigMap> {
     maps.get_opt(&format!("{NAME}.{processor}.rules")).await.expect("ConfigMaps can be read")
 }
 
-async fn deposit(world: &World) {
-    let body = json!({"amount": "1.00"});
-    let answer = world.call("own-commands", "wallets/ada/deposits", Some(body)).await;
-    answer.unwrap_or_else(|error| panic!("the load is not taken: {error}"));
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_stops_under_load_is_heard_of_in_alertmanager_and_so_is_its_return() {
     story("alerts", async |world| {
@@ -65,9 +59,8 @@ async fn a_consumer_that_stops_under_load_is_heard_of_in_alertmanager_and_so_is_
         })
         .await;
 
-        let body = json!({"walletId": "ada", "ownerId": "ada", "currency": "EUR"});
-        world.call("own-commands", "wallets", Some(body)).await.unwrap();
-        deposit(world).await;
+        world.open_ada().await;
+        world.deposit().await;
         assert_eq!(alert(world, "PipelineLagHigh", "ledger").await, Ok(None));
 
         // A bad deployment of one processor: its pod cannot start. Nothing is pulled from anywhere.
@@ -75,7 +68,7 @@ async fn a_consumer_that_stops_under_load_is_heard_of_in_alertmanager_and_so_is_
         bad["processors"][1]["image"] = json!("localhost:1/no-such-image:1");
         world.apply_pipeline(NAME, bad).await.unwrap();
         let heard = eventually("Alertmanager hears of it", LATER, async || {
-            deposit(world).await;
+            world.deposit().await;
             alert(world, "PipelineLagHigh", "ledger").await?.ok_or_else(|| "nothing".to_owned())
         })
         .await;

@@ -18,22 +18,6 @@ fn spec(world: &World, topic: &str) -> (Value, String) {
     (spec, format!("{}.{topic}.retry", world.name("ledger")))
 }
 
-async fn deposit(world: &World) {
-    let body = || json!({"amount": "1.00"});
-    eventually("a deposit is taken", LATER, async || {
-        world.call("own-commands", "wallets/ada/deposits", Some(body())).await.map(drop)
-    })
-    .await;
-}
-
-async fn are_projected(world: &World, deposits: usize) {
-    eventually(&format!("{deposits} deposits are in the ledger"), LATER, async || {
-        let ledger = world.call("own-commands", "wallets/ada/ledger", None).await?.to_string();
-        ensure(ledger.matches("MoneyDeposited").count() >= deposits, || ledger)
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_read_in_order_grows_while_nobody_writes_to_it() {
     story("growth", async |world| {
@@ -41,10 +25,9 @@ async fn a_topic_that_is_read_in_order_grows_while_nobody_writes_to_it() {
         let (spec, retry) = spec(world, &topic);
         world.apply_pipeline(NAME, spec).await.unwrap();
         world.pipeline_is_ready(NAME).await;
-        let body = json!({"walletId": "ada", "ownerId": "ada", "currency": "EUR"});
-        world.call("own-commands", "wallets", Some(body)).await.unwrap();
-        deposit(world).await;
-        are_projected(world, 1).await;
+        world.open_ada().await;
+        world.deposit().await;
+        world.deposits_are_projected(1).await;
 
         // Without consent nothing happens, and it says how.
         let grown = json!({"topicName": topic, "partitions": 5, "replicas": 3, "deletionPolicy": "Delete"});
@@ -84,8 +67,8 @@ async fn a_topic_that_is_read_in_order_grows_while_nobody_writes_to_it() {
         assert_eq!(done["status"]["growth"], Value::Null);
         world.pipeline_is_ready(NAME).await;
         world.pods_are_ready(&world.namespace, "tidegate.dev/processor=commands", 1, &[]).await;
-        deposit(world).await;
-        are_projected(world, 2).await;
+        eventually("the producers take a deposit again", LATER, async || world.try_deposit().await).await;
+        world.deposits_are_projected(2).await;
         for step in ["StoppingProducers", "Draining", "GrowingRetryTopics", "Growing"] {
             world.event_says("events", &[step, "5 partitions"]).await;
         }

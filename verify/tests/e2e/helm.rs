@@ -79,16 +79,6 @@ async fn commands_and_others(world: &World) -> (BTreeMap<String, String>, BTreeM
     world.pods_of(&world.namespace, PODS).await.into_iter().partition(|(name, _)| name.starts_with("own-commands-"))
 }
 
-async fn deposits_reach_the_ledger(world: &World, count: usize) {
-    let body = json!({"amount": "1.00"});
-    world.call("own-commands", "wallets/ada/deposits", Some(body)).await.unwrap_or_else(|error| panic!("{error}"));
-    eventually(&format!("{count} deposits are in the ledger"), LATER, async || {
-        let ledger = world.call("own-commands", "wallets/ada/ledger", None).await?.to_string();
-        ensure(ledger.matches("MoneyDeposited").count() >= count, || ledger)
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_of_pipelines_is_upgraded_rolled_back_refused_and_uninstalled() {
     story("helm", async |world| {
@@ -97,9 +87,9 @@ async fn a_release_of_pipelines_is_upgraded_rolled_back_refused_and_uninstalled(
         upgrade(world, &good).await.unwrap_or_else(|error| panic!("{error}"));
         world.pipeline_is_ready(NAME).await;
         world.topic_is_ready("kept").await;
-        let body = json!({"walletId": "ada", "ownerId": "ada", "currency": "EUR"});
-        world.call("own-commands", "wallets", Some(body)).await.unwrap();
-        deposits_reach_the_ledger(world, 1).await;
+        world.open_ada().await;
+        world.deposit().await;
+        world.deposits_are_projected(1).await;
         let (first, others) = commands_and_others(world).await;
 
         // Upgraded: what changed rolls, the others run on.
@@ -137,7 +127,8 @@ async fn a_release_of_pipelines_is_upgraded_rolled_back_refused_and_uninstalled(
         world.pipeline_is_ready(NAME).await;
         assert!(!settings(world, "commands").await.contains("overdraft"));
         assert_eq!(commands_and_others(world).await.1, others, "the same pods run");
-        deposits_reach_the_ledger(world, 2).await;
+        world.deposit().await;
+        world.deposits_are_projected(2).await;
 
         // Removed: no pods, and the topic that was to be retained is in Kafka still.
         helm(&["uninstall", "own", "-n", &world.namespace]).await.unwrap_or_else(|error| panic!("{error}"));
@@ -152,7 +143,8 @@ async fn a_release_of_pipelines_is_upgraded_rolled_back_refused_and_uninstalled(
         // And installed again it goes on where it was.
         upgrade(world, &good).await.unwrap_or_else(|error| panic!("{error}"));
         world.pipeline_is_ready(NAME).await;
-        deposits_reach_the_ledger(world, 3).await;
+        world.deposit().await;
+        world.deposits_are_projected(3).await;
     })
     .await;
 }
@@ -173,9 +165,9 @@ async fn without_its_operator_everything_runs_on_and_with_it_again_nothing_resta
         let topic = world.furnish().await;
         world.apply_pipeline(NAME, world.wallet_spec(&topic)).await.unwrap();
         world.pipeline_is_ready(NAME).await;
-        let body = json!({"walletId": "ada", "ownerId": "ada", "currency": "EUR"});
-        world.call("own-commands", "wallets", Some(body)).await.unwrap();
-        deposits_reach_the_ledger(world, 1).await;
+        world.open_ada().await;
+        world.deposit().await;
+        world.deposits_are_projected(1).await;
         let running = world.pods_of(&world.namespace, PODS).await;
         let operators = world.pods_of(SYSTEM, OPERATORS).await.len();
         let installed = revision(SYSTEM, "tidegate").await;
@@ -195,12 +187,14 @@ async fn without_its_operator_everything_runs_on_and_with_it_again_nothing_resta
             assert_eq!(world.topic("events").await["metadata"]["deletionTimestamp"], Value::Null);
             assert_eq!(world.partitions_in_kafka(&topic), Some(vec![3; 3]));
             assert_eq!(world.pods_of(&world.namespace, PODS).await, running, "the same pods run");
-            deposits_reach_the_ledger(world, 2).await;
+            world.deposit().await;
+            world.deposits_are_projected(2).await;
 
             // A pod that dies meanwhile is Kubernetes' own affair; a pipeline that is deleted takes its pods by ownership.
             let ledger = running.keys().find(|pod| pod.starts_with("own-ledger-")).expect("a ledger runs");
             world.kill_pod(&world.namespace, ledger).await;
-            deposits_reach_the_ledger(world, 3).await;
+            world.deposit().await;
+            world.deposits_are_projected(3).await;
         })
         .catch_unwind()
         .await;

@@ -35,14 +35,9 @@ async fn a_user_may_do_what_its_processor_needs_and_nothing_else() {
         world.pipeline_is_ready(NAME).await;
 
         // It is enough: money goes in and comes out, and what nobody understands ends where it should, in a transaction.
-        let body = json!({"walletId": "ada", "ownerId": "ada", "currency": "EUR"});
-        world.call("own-commands", "wallets", Some(body)).await.unwrap();
-        world.call("own-commands", "wallets/ada/deposits", Some(json!({"amount": "12.34"}))).await.unwrap();
-        eventually("the deposit is in the ledger", SOON, async || {
-            let ledger = world.call("own-commands", "wallets/ada/ledger", None).await?.to_string();
-            ensure(ledger.contains("MoneyDeposited"), || ledger)
-        })
-        .await;
+        world.open_ada().await;
+        world.deposit().await;
+        world.deposits_are_projected(1).await;
         let commands = world.who_has(&world.namespace, "own-commands-kafka").await;
         assert_eq!(commands.username, format!("tidegate.{}.own.commands.a", world.namespace));
         assert_eq!(commands.writes(&topic).await, Ok(()));

@@ -15,19 +15,6 @@ use crate::world::{LATER, SOON, World, ensure, eventually, story};
 const NAME: &str = "own";
 const PODS: &str = "tidegate.dev/pipeline=own";
 
-async fn moved_money_is_projected(world: &World, deposits: usize) {
-    eventually(&format!("{deposits} deposits are in the ledger"), SOON, async || {
-        let ledger = world.call("own-commands", "wallets/ada/ledger", None).await?.to_string();
-        ensure(ledger.matches("MoneyDeposited").count() >= deposits, || ledger)
-    })
-    .await;
-}
-
-async fn deposit(world: &World) {
-    let body = json!({"amount": "12.34"});
-    world.call("own-commands", "wallets/ada/deposits", Some(body)).await.unwrap_or_else(|error| panic!("{error}"));
-}
-
 async fn deployments(world: &World) -> BTreeMap<String, i32> {
     let api: Api<Deployment> = Api::namespaced(world.client.clone(), &world.namespace);
     let found = api.list(&ListParams::default()).await.expect("Deployments can be listed");
@@ -48,10 +35,9 @@ async fn a_bad_settings_change_is_refused_and_leaves_the_running_pods_alone() {
         let good = world.wallet_spec(&topic);
         world.apply_pipeline(NAME, good.clone()).await.unwrap();
         world.pipeline_is_ready(NAME).await;
-        let body = json!({"walletId": "ada", "ownerId": "ada", "currency": "EUR"});
-        world.call("own-commands", "wallets", Some(body)).await.unwrap();
-        deposit(world).await;
-        moved_money_is_projected(world, 1).await;
+        world.open_ada().await;
+        world.deposit().await;
+        world.deposits_are_projected(1).await;
         let running = world.pods_of(&world.namespace, PODS).await;
         assert_eq!(running.len(), 3, "{running:?}");
 
@@ -78,8 +64,8 @@ async fn a_bad_settings_change_is_refused_and_leaves_the_running_pods_alone() {
         })
         .await;
         assert_eq!(world.pods_of(&world.namespace, PODS).await, running, "the same pods run");
-        deposit(world).await;
-        moved_money_is_projected(world, 2).await;
+        world.deposit().await;
+        world.deposits_are_projected(2).await;
 
         // The good settings again: Ready, and still the same pods.
         world.apply_pipeline(NAME, good.clone()).await.unwrap();
@@ -125,14 +111,7 @@ async fn a_pipeline_sleeps_wakes_and_takes_away_what_it_made() {
         world.topic_is_ready("events").await;
 
         // Suspended: no pods, all else stays. Resumed: as many as before.
-        let mut asleep = spec.clone();
-        asleep["suspend"] = json!(true);
-        world.apply_pipeline(NAME, asleep).await.unwrap();
-        eventually("no pod runs", LATER, async || {
-            let pods = world.pods_of(&world.namespace, PODS).await;
-            ensure(pods.is_empty(), || format!("{pods:?}"))
-        })
-        .await;
+        world.suspend(NAME, &spec, PODS).await;
         assert_eq!(deployments(world).await.len(), 3);
         world.apply_pipeline(NAME, spec.clone()).await.unwrap();
         world.pods_are_ready(&world.namespace, PODS, 3, &[]).await;

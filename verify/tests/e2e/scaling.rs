@@ -138,14 +138,7 @@ async fn two_that_decide_one_number_are_refused_and_a_suspended_processor_comes_
         world.pods_are_ready(&world.namespace, PODS, 2, &[]).await;
 
         // Suspended and back: the number that was decided on.
-        let mut asleep = two.clone();
-        asleep["suspend"] = json!(true);
-        world.apply_pipeline(NAME, asleep).await.unwrap();
-        eventually("no pod runs", LATER, async || {
-            let pods = world.pods_of(&world.namespace, PODS).await;
-            ensure(pods.is_empty(), || format!("{pods:?}"))
-        })
-        .await;
+        world.suspend(NAME, &two, PODS).await;
         world.apply_pipeline(NAME, two.clone()).await.unwrap();
         world.pods_are_ready(&world.namespace, PODS, 2, &[]).await;
 

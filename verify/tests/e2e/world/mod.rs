@@ -2,6 +2,7 @@
 
 mod kubernetes;
 mod money;
+mod own;
 mod tenant;
 mod topics;
 mod users;

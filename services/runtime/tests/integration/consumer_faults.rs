@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use crate::{
     consumer::{Stream, config, numbered},
     process::{Process, is_part, told},
-    support::{Database, Topic, connect, eventually, kafka, soon},
+    support::{Database, Topic, all_are_done, connect, eventually, kafka, soon},
 };
 
 /// Every try with its end, and every row of a projection, in the order in which they were.
@@ -40,7 +40,7 @@ struct Work {
     member: String,
     pool: PgPool,
     out: String,
-    /// At that value it takes long.
+    /// At that value it takes long on purpose: it is to be frozen while it works.
     slow: Option<i64>,
 }
 
@@ -276,29 +276,16 @@ impl Place {
     /// Everybody who asks gets on with it: dead letters are given up as they come, until all has ended.
     async fn all_ends(&self, records: i64) {
         let mut skipped = BTreeSet::new();
-        let (mut progress, mut ended) = (std::time::Instant::now(), 0);
-        loop {
-            let dead = self.stream.dead.records().await;
-            for record in &dead {
+        all_are_done("records that took effect or are dead", records as usize, async || {
+            for record in &self.stream.dead.records().await {
                 if skipped.insert(record.header(headers::ORIGIN_OFFSET).unwrap().to_owned()) {
                     self.stream.say("skip", record).await;
                 }
             }
             let effects: BTreeSet<i64> = self.effects().await.iter().map(|(_, offset)| *offset).collect();
-            if effects.len() + skipped.len() == records as usize {
-                return;
-            }
-            if effects.len() + skipped.len() > ended {
-                (progress, ended) = (std::time::Instant::now(), effects.len() + skipped.len());
-            }
-            assert!(
-                progress.elapsed() < crate::support::DEADLINE,
-                "{} took effect and {} are dead, of {records}",
-                effects.len(),
-                skipped.len()
-            );
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+            effects.len() + skipped.len()
+        })
+        .await;
     }
 
     /// Accepted is handled and dead, each in its order, and once where that is promised.

@@ -265,6 +265,23 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl Fn
     }
 }
 
+/// Waits until so many are done, for as long as there are more of them from time to time.
+pub async fn all_are_done(what: &str, all: usize, mut done: impl AsyncFnMut() -> usize) {
+    let (mut progress, mut before) = (Instant::now(), 0);
+    loop {
+        let now = done().await;
+        if now == all {
+            return;
+        }
+        if now > before {
+            (progress, before) = (Instant::now(), now);
+        }
+        assert!(progress.elapsed() < DEADLINE, "{now} of {all}, and for {} s no more: {what}", DEADLINE.as_secs());
+        // Rarely: whoever counts reads whole topics, and the machine is to be left for those who are tested.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// Polls the future to its end, which must not be far.
 pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(DEADLINE, future).await {

@@ -87,7 +87,7 @@ fn each_thing_that_is_wrong_is_named_with_what_to_do() {
             |w| {
                 w.secrets.get_mut("kafka").unwrap().as_mut().unwrap().keys.remove("password");
             },
-            &["Secret kafka", "password"],
+            &["Secret kafka has no value for password; add it"],
         ),
         (
             "SecretKeyMissing",
@@ -95,7 +95,7 @@ fn each_thing_that_is_wrong_is_named_with_what_to_do() {
             |w| {
                 w.secrets.get_mut("db").unwrap().as_mut().unwrap().keys.clear();
             },
-            &["Secret db", "uri"],
+            &["Secret db has no value for uri; add it"],
         ),
         (
             "SecretInvalid",
@@ -162,6 +162,14 @@ fn each_thing_that_is_wrong_is_named_with_what_to_do() {
         (
             "SpecIncomplete",
             |v| {
+                v["spec"]["processors"][0].as_object_mut().unwrap().remove("produces");
+            },
+            |_| {},
+            &["commands", "in role Commands, which needs produces; set it"],
+        ),
+        (
+            "SpecIncomplete",
+            |v| {
                 v["spec"].as_object_mut().unwrap().remove("database");
             },
             |_| {},
@@ -214,7 +222,13 @@ fn two_processors_of_one_pipeline_do_not_share_a_group() {
         other["name"] = json!("read-model");
         v["spec"]["processors"].as_array_mut().unwrap().push(other);
     });
-    assert_eq!(refused(&twice, &world()).0, "GroupInUse");
+    let (reason, message) = refused(&twice, &world());
+    assert_eq!(reason, "GroupInUse");
+    for part in
+        ["group ledger of processor read-model", "used by processor ledger too", "choose another consumes.group"]
+    {
+        assert!(message.contains(part), "{message:?} lacks {part:?}");
+    }
 }
 
 #[test]
@@ -237,6 +251,10 @@ fn what_is_missing_at_first_may_be_on_its_way() {
     let unknown = wallet(|v| v["spec"]["processors"][0]["produces"] = json!(["later"]));
     let young = World { young: true, ..world() };
     assert!(matches!(validate(&unknown, &young), Err(Objection::Wait(refusal)) if refusal.reason == "TopicUnknown"));
+    let no_secret = World { secrets: BTreeMap::new(), ..young.clone() };
+    assert!(
+        matches!(validate(&wallet(|_| {}), &no_secret), Err(Objection::Wait(refusal)) if refusal.reason == "SecretMissing")
+    );
     // What will not come by itself is refused at once.
     let second = wallet(|v| v["spec"]["kafka"]["connection"] = json!("second"));
     assert_eq!(refused(&second, &young).0, "UnknownConnection");

@@ -246,22 +246,81 @@ mod tests {
 
     #[test]
     fn sentences_have_their_figures_and_say_what_to_do() {
-        let out = Reason::ScaledOut {
-            from: 1,
-            to: 4,
-            needed: 4,
-            lag: 12_000,
-            produced: 400.0,
-            rate: 300.4,
-            target: Duration::from_secs(15),
-        };
-        assert_eq!(
-            out.message(),
-            "from 1 to 4 pods: 12000 records behind and 400 more a second need 4 pods at 300 records/s each to be through within 15s"
-        );
-        let hot = Reason::HotPartition { partition: "events/3".into(), lag: 900, rate: 50.0 };
-        assert!(hot.message().contains("events/3") && hot.message().contains("spread its keys"));
-        let pending = Reason::ScaleInPending { enough: 1, window: Duration::from_secs(300) };
-        assert_eq!(pending.message(), "1 pod would do; there are fewer once that has held for 5m");
+        let (minute, target) = (Duration::from_secs(60), Duration::from_secs(15));
+        let out = |to| Reason::ScaledOut { from: 1, to, needed: 4, lag: 12_000, produced: 400.0, rate: 300.4, target };
+        let cases = [
+            (
+                out(4),
+                "from 1 to 4 pods: 12000 records behind and 400 more a second need 4 pods at 300 records/s each to be through within \
+                 15s",
+            ),
+            (
+                out(3),
+                "from 1 to 3 pods (as many as there may be): 12000 records behind and 400 more a second need 4 pods at 300 records/s \
+                 each to be through within 15s",
+            ),
+            (Reason::InTarget { pods: 1, target }, "1 pod would be through with any backlog within 15s"),
+            (
+                Reason::ScaledIn { from: 3, to: 2, window: minute, rate: 50.0 },
+                "from 3 to 2 pods: no more were needed for 1m, at 50 records/s each",
+            ),
+            (
+                Reason::ScaleOutPending { needed: 5, window: Duration::from_secs(90) },
+                "5 pods are needed; the last change is less than 90s ago",
+            ),
+            (
+                Reason::ScaleInPending { enough: 1, window: 5 * minute },
+                "1 pod would do; there are fewer once that has held for 5m",
+            ),
+            (
+                Reason::AtMax { needed: 9, max: 4 },
+                "9 pods are needed and scaling.max is 4; raise it, or make each record cheaper to handle",
+            ),
+            (
+                Reason::AtPartitions { needed: 9, partitions: 3 },
+                "9 pods are needed and there are 3 partitions, each of which one pod reads; grow the topic, or make each record \
+                 cheaper to handle",
+            ),
+            (
+                Reason::HotPartition { partition: "events/3".into(), lag: 900, rate: 50.0 },
+                "partition events/3 is 900 records behind and needs more than the 50 records/s of a pod, and only one pod can read \
+                 it: more pods would not help; spread its keys, or make each record cheaper to handle",
+            ),
+            (
+                Reason::NoGain { before: 2, pods: 4, consumed: 210.0 },
+                "4 pods handle 210 records/s, hardly more than 2 did: what limits them is elsewhere, such as the database; trying \
+                 more again later",
+            ),
+            (
+                Reason::NotConsuming { pods: 1 },
+                "1 pod is ready and nothing is handled: more would not help; look at the logs of the pods",
+            ),
+            (
+                Reason::NotConsuming { pods: 2 },
+                "2 pods are ready and nothing is handled: more would not help; look at the logs of the pods",
+            ),
+            (Reason::Measuring, "there is a backlog; measuring what one pod handles before there are more"),
+            (Reason::PodsStarting { ready: 1, pods: 3 }, "1 of 3 pods are ready; there are no more before those are"),
+            (Reason::Applying, "the Deployment does not have this number of pods yet"),
+            (Reason::Rebalancing, "the group shares out its partitions; held until that is done"),
+            (
+                Reason::BrokerMissing,
+                "replicas of what is read are missing, and rates mean little while leaders move; held",
+            ),
+            (Reason::DataMissing, "lag, rates or the group's state are unknown at the moment; held"),
+            (
+                Reason::Bounds { min: 1, max: 4, partitions: Some(3) },
+                "the number has to keep to scaling.min 1, scaling.max 4 and 3 partitions",
+            ),
+            (
+                Reason::Bounds { min: 1, max: 4, partitions: None },
+                "the number has to keep to scaling.min 1, scaling.max 4",
+            ),
+            (Reason::Idle, "nothing was read or written for the whole window; the first record brings a pod back"),
+            (Reason::Woken { records: 7 }, "7 records to handle; what they need is measured next"),
+        ];
+        for (reason, sentence) in cases {
+            assert_eq!(reason.message(), sentence, "{}", reason.name());
+        }
     }
 }

@@ -151,19 +151,28 @@ mod tests {
     #[test]
     fn only_a_recorded_unrivalled_topic_under_delete_goes() {
         let stays = |fate| match fate {
-            Fate::Stay(reason, _) => reason,
-            Fate::Delete(_) => "deleted",
+            Fate::Stay(reason, note) => (reason, note),
+            Fate::Delete(id) => panic!("{id} is deleted"),
         };
         let none = serde_json::json!({});
         let abandon = serde_json::json!({"tidegate.dev/abandon": "true"});
         assert_eq!(fate(&topic("Delete", none.clone()), Some(ID), None), Fate::Delete(ID));
-        for (policy, annotations, id, rival, reason) in [
-            ("Retain", &none, Some(ID), None, "Retained"),
-            ("Delete", &abandon, Some(ID), None, "Abandoned"),
-            ("Delete", &none, Some(ID), Some("other/orders"), "ClaimedElsewhere"),
-            ("Delete", &none, None, None, "NeverSeen"),
+        for (policy, annotations, id, rival, reason, said) in [
+            ("Retain", &none, Some(ID), None, "Retained", "because spec.deletionPolicy is Retain"),
+            ("Delete", &abandon, Some(ID), None, "Abandoned", "because of annotation tidegate.dev/abandon"),
+            (
+                "Delete",
+                &none,
+                Some(ID),
+                Some("other/orders"),
+                "ClaimedElsewhere",
+                "KafkaTopic other/orders names it too",
+            ),
+            ("Delete", &none, None, None, "NeverSeen", "its id was never recorded"),
         ] {
-            assert_eq!(stays(fate(&topic(policy, annotations.clone()), id, rival)), reason);
+            let (found, note) = stays(fate(&topic(policy, annotations.clone()), id, rival));
+            assert_eq!(found, reason);
+            assert!(note.starts_with("topic orders") && note.contains(said), "{reason}: {note}");
         }
     }
 }

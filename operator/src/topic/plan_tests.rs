@@ -70,9 +70,12 @@ fn refusal(plan: Plan) -> Refusal {
     }
 }
 
-fn wait(plan: Plan) -> String {
+fn waits(plan: Plan, reason: &str, said: &str) {
     match plan {
-        Plan::Wait(refusal) => refusal.reason,
+        Plan::Wait(refusal) => {
+            assert_eq!(refusal.reason, reason);
+            assert!(refusal.message.contains(said), "{}", refusal.message);
+        }
         other => panic!("does not wait: {other:?}"),
     }
 }
@@ -98,10 +101,18 @@ fn a_topic_as_wished_needs_nothing() {
 #[test]
 fn created_a_moment_ago_and_unknown_to_a_broker_is_not_yet_never_missing() {
     let fresh = Remembered { created: Some(Duration::from_secs(2)), creating: true, ..known() };
-    assert_eq!(wait(plan(&wish(), &fresh, &missing(2))), "Creating");
+    waits(
+        plan(&wish(), &fresh, &missing(2)),
+        "Creating",
+        "was created a moment ago; waiting until the brokers know it",
+    );
     // Nor is the topic that was recreated the old one, as a broker behind the others would have it.
     let stale = Observation { id: OTHER_ID, ..topic() };
-    assert_eq!(wait(plan(&wish(), &fresh, &present(stale))), "Creating");
+    waits(
+        plan(&wish(), &fresh, &present(stale)),
+        "Creating",
+        "was created a moment ago; waiting until the brokers know it",
+    );
 }
 
 #[test]
@@ -228,10 +239,10 @@ fn always_takes_a_different_topic_over_and_never_takes_none() {
 
 #[test]
 fn a_known_topic_that_is_missing_is_lost_once_it_has_been_missing_for_a_while() {
-    assert_eq!(wait(plan(&wish(), &known(), &missing(1))), "NotSeen");
+    waits(plan(&wish(), &known(), &missing(1)), "NotSeen", "the broker that was asked does not know topic");
     assert_eq!(refusal(plan(&wish(), &known(), &missing(60))).reason, "TopicLost");
     let recreate = Desired { recreate: true, ..wish() };
-    assert_eq!(wait(plan(&recreate, &known(), &missing(1))), "NotSeen");
+    waits(plan(&recreate, &known(), &missing(1)), "NotSeen", "the broker that was asked does not know topic");
     assert!(matches!(plan(&recreate, &known(), &missing(60)), Plan::Create(_)));
 }
 

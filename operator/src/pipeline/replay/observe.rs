@@ -188,3 +188,31 @@ async fn needed(
 fn group(processor: &Processor) -> Option<String> {
     processor.consumes.as_ref().map(|consumes| consumes.group.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_kafka::{Api, GroupKind, NewTopic, twin::Fault};
+
+    use super::*;
+    use crate::testing::{kafka, retrying_projector};
+
+    /// A processor has stopped when nobody is left who could read, and until then it is said who is.
+    #[tokio::test]
+    async fn who_still_reads_is_named() {
+        let twin = kafka(&[NewTopic::new("t", 1, 3)]).await;
+        let processor = retrying_projector();
+        let around = |pods| Surroundings { admin: &twin, processor: &processor, refusal: None, pods, settled: false };
+        assert_eq!(stopped(&around(None)).await, Stopped::No("its pods are being stopped".to_owned()));
+        assert_eq!(stopped(&around(Some(2))).await, Stopped::No("2 of its pods are being stopped".to_owned()));
+        assert_eq!(stopped(&around(Some(0))).await, Stopped::Yes, "a group that there never was");
+
+        twin.join("g", GroupKind::Consumer, "ledger-1", &[("t", 0)]);
+        let left = "group g still has 1 members (ledger-1); Kafka drops those that are gone when their session ends";
+        assert_eq!(stopped(&around(Some(0))).await, Stopped::No(left.to_owned()));
+        twin.leave("g", "ledger-1");
+        assert_eq!(stopped(&around(Some(0))).await, Stopped::Yes);
+
+        twin.fail_next(Api::DescribeGroups, Fault::Unreachable);
+        assert!(matches!(stopped(&around(Some(0))).await, Stopped::No(why) if !why.is_empty()), "nobody knows");
+    }
+}

@@ -62,9 +62,14 @@ fn is_let_in(world: &World, user: &str) -> bool {
     username == user && world.twin.lets_in(&username, password.expose())
 }
 
-fn events(conversation: &[(String, Value)]) -> Vec<String> {
-    let said = conversation.iter().filter(|(line, _)| line.starts_with("POST events"));
-    said.map(|(_, body)| body["reason"].as_str().unwrap_or_default().to_owned()).collect()
+/// The Events of a conversation are these: the reason, and a part of what is said.
+fn told(conversation: &[(String, Value)], expected: &[(&str, &str)]) {
+    let events = conversation.iter().filter(|(line, _)| line.starts_with("POST events"));
+    let text = |body: &Value, field: &str| body[field].as_str().unwrap_or_default().to_owned();
+    let said: Vec<_> = events.map(|(_, body)| (text(body, "reason"), text(body, "note"))).collect();
+    let is_said =
+        |((reason, note), (wanted, part)): (&(String, String), &(&str, &str))| reason == wanted && note.contains(part);
+    assert!(said.len() == expected.len() && said.iter().zip(expected).all(is_said), "{said:#?} is not {expected:#?}");
 }
 
 fn foreign(user: &str) -> Acl {
@@ -83,7 +88,7 @@ async fn a_user_is_made_with_its_rights_and_the_secret_holds_it() {
     let rights: Vec<String> = world.twin.acls().iter().map(ToString::to_string).filter(|acl| acl.contains(A)).collect();
     assert_eq!(rights.len(), 4, "{rights:#?}");
     let conversation = world.conversation();
-    assert_eq!(events(&conversation), ["KafkaUserCreated"]);
+    told(&conversation, &[("KafkaUserCreated", "was made; Secret wallet-ledger-kafka holds it")]);
     let lines: Vec<&str> = conversation.iter().map(|(line, _)| line.as_str()).collect();
     assert_eq!(lines[0], "PATCH eventpipelines/wallet", "the finalizer comes first: {lines:?}");
     let recorded = lines.iter().position(|line| *line == "PATCH eventpipelines/wallet/status").unwrap();
@@ -152,7 +157,10 @@ async fn a_secret_that_was_deleted_is_made_again_with_another_password() {
 
     assert!(is_let_in(&world, A));
     assert!(!world.twin.lets_in(A, before.expose()));
-    assert_eq!(events(&world.conversation()), ["CredentialsReplaced"]);
+    told(
+        &world.conversation(),
+        &[("CredentialsReplaced", "Secret wallet-ledger-kafka was missing or did not hold what it should")],
+    );
 }
 
 #[tokio::test]
@@ -174,7 +182,10 @@ async fn what_somebody_did_to_rights_is_noticed_and_undone_with_an_event() {
     let mut expected = before;
     expected.insert(foreign("somebody"));
     assert_eq!(world.twin.acls(), expected, "others' ACLs are left alone");
-    assert_eq!(events(&world.conversation()), ["KafkaRightsReverted", "KafkaRightsReverted"]);
+    told(
+        &world.conversation(),
+        &[("KafkaRightsReverted", "put back: "), ("KafkaRightsReverted", "taken away again: ")],
+    );
     assert_eq!(watch::meddled(&world.context, std::time::Duration::ZERO).await, []);
 }
 
@@ -234,7 +245,13 @@ async fn the_former_user_goes_when_every_pod_began_with_the_other() {
     assert!(!world.twin.acls().iter().any(|acl| acl.principal.ends_with(A)));
     assert_eq!(version(prepare(&world, &asked).await), "2", "once a value");
     let conversation = world.conversation();
-    assert_eq!(events(&conversation), ["CredentialsRotating", "KafkaUserRemoved"]);
+    told(
+        &conversation,
+        &[
+            ("CredentialsRotating", "takes the place of processor ledger's former one"),
+            ("KafkaUserRemoved", "and its rights were removed: no pod uses it any more"),
+        ],
+    );
     let status = last_status(&conversation).unwrap();
     assert_eq!(status["users"].as_array().unwrap().len(), 1);
     assert_eq!(status["users"][0]["rotation"], "monday");
@@ -282,7 +299,7 @@ async fn what_is_abandoned_goes_without_kafka() {
     assert_eq!(end(&world, &pipeline).await.unwrap(), Left::Nothing);
 
     assert_eq!(world.twin.user_names(), [A]);
-    assert_eq!(events(&world.conversation()), ["Abandoned"]);
+    told(&world.conversation(), &[("Abandoned", "tidegate.dev/abandon")]);
 }
 
 #[tokio::test]

@@ -9,8 +9,6 @@ use tidegate_settings::Span;
 
 /// The objective where the spec names none.
 pub const DEFAULT_OBJECTIVE: Duration = Duration::from_secs(60);
-/// The least objective: lag is read every few seconds, and a shorter one would be broken by the looking.
-pub const LEAST_OBJECTIVE: Duration = Duration::from_secs(10);
 /// The target where the spec names none, in thousandths of a percent.
 pub const DEFAULT_TARGET: Percent = Percent { thousandths: 99_000 };
 /// The window where the spec names none.

@@ -101,32 +101,3 @@ async fn a_consumer_that_stops_under_load_is_heard_of_in_alertmanager_and_so_is_
     })
     .await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_objective_that_cannot_be_held_or_watched_is_refused_with_a_sentence() {
-    story("objectives", async |world| {
-        world.make_namespace().await;
-        let spec = world.wallet_spec("no-topic-is-needed");
-        for (at, lag, said) in [
-            (1, json!({"objective": "5s"}), "the least lag.objective is 10s"),
-            (1, json!({"objective": "31d"}), "lag.objective is at most 30d"),
-            (1, json!({"target": "100%"}), "lag.target must be below 100%"),
-            (1, json!({"target": "94.9%"}), "lag.target must be 95% or more"),
-            (1, json!({"window": "6d"}), "lag.window is 7d to 30d"),
-            (1, json!({"window": "240h"}), "lag.window is 7d to 30d"),
-            (1, json!({"alert": {"labels": {"severity": "x"}}}), "are set by the operator; choose other names"),
-            (1, json!({"alert": {"labels": {"two words": "x"}}}), "a label's name begins with a letter or underscore"),
-            (1, json!({"alert": {"disabled": ["LagHigh"]}}), "PipelineLagHigh"),
-            (0, json!({"objective": "10s"}), "lag is about records that are read; set consumes"),
-        ] {
-            let mut bad = spec.clone();
-            bad["processors"][at]["lag"] = lag.clone();
-            let refusal = match world.apply_pipeline(NAME, bad).await {
-                Ok(_) => panic!("{lag} was taken"),
-                Err(error) => error.to_string(),
-            };
-            assert!(refusal.contains(said), "{refusal} lacks {said}");
-        }
-    })
-    .await;
-}

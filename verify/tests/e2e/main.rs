@@ -14,6 +14,7 @@ mod lag;
 mod managed_users;
 mod operator_loss;
 mod pipelines;
+mod pipelines_refused;
 mod projector_loss;
 mod redrive;
 mod replay;

@@ -135,24 +135,7 @@ async fn a_replay_that_cannot_be_is_refused_with_a_sentence_and_one_that_came_wi
         let topic = world.furnish().await;
         let mut spec = world.wallet_spec(&topic);
 
-        // By the API server.
         let earliest = json!({"position": "Earliest"});
-        for (at, asked, said) in [
-            (0, json!({"id": "a", "from": earliest}), "replay is about records that are read"),
-            (LEDGER, json!({"id": "-a", "from": earliest}), "begin and end the id with a letter or digit"),
-            (LEDGER, json!({"id": "a", "from": {"replay": "a"}}), "replay.from.replay is the id of this replay"),
-            (LEDGER, json!({"id": "a", "from": {"offsets": {"b": {"0": 1}}}}), "names a topic that the processor does not read"),
-            (LEDGER, json!({"id": "a", "from": {"position": "Earliest", "replay": "b"}}), "from"),
-            (LEDGER, json!({"id": "a"}), "from"),
-        ] {
-            let mut bad = spec.clone();
-            bad["processors"][at]["replay"] = asked.clone();
-            let refusal = match world.apply_pipeline(NAME, bad).await {
-                Ok(_) => panic!("{asked} was taken"),
-                Err(error) => error.to_string(),
-            };
-            assert!(refusal.contains(said), "{refusal} lacks {said}");
-        }
 
         // Out of a backup.
         spec["processors"][LEDGER]["replay"] = json!({"id": "long-ago", "from": earliest});

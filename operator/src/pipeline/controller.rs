@@ -1,30 +1,30 @@
 //! The shell around an EventPipeline: resolve, validate, build, apply, observe, report, in this order.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, runtime::controller::Action};
 use tidegate_crds::{
     EventPipeline, EventPipelineStatus,
-    conditions::{READY, RECONCILING, STALLED},
+    conditions::STALLED,
     pipeline::{Processor, RedriveStatus, ReplayStatus},
 };
 use tidegate_settings::Generation;
 
 use super::{
+    PipelineError,
     apply::Applier,
     build::{Objects, Surroundings, build, hash, object_name},
     failures,
     once::{self, Turn},
     owned,
     pod::ROLL_ANNOTATION,
-    pods, record, redrive, replay,
-    report::{Outcome, View, rescaled, status, view},
+    record, redrive, replay,
+    report::{Outcome, View},
     resolve::{YOUNG, monitoring, resolve},
     scale::{Scale, scale},
     stopped_for,
@@ -35,7 +35,6 @@ use crate::{
     backoff::RECONCILE,
     conditions::is_true,
     context::Context,
-    gateway::GatewayError,
     metrics::Kind,
     scaling::{self, LOOK_FOR_RIVALS},
     topic::plan::Refusal,
@@ -52,57 +51,6 @@ const ENDING: Duration = Duration::from_secs(2);
 
 /// A topic's change asks for a pipeline that waits for it; this is in case the asking was lost.
 const WAIT: Duration = Duration::from_secs(30);
-
-/// Why a reconciliation is tried again.
-#[derive(Debug, thiserror::Error)]
-pub enum PipelineError {
-    /// The API server.
-    #[error("{doing}: {source}")]
-    Kubernetes {
-        /// What was being done.
-        doing: &'static str,
-        /// What it said.
-        source: Box<kube::Error>,
-    },
-    /// Kafka, or the way to it.
-    #[error(transparent)]
-    Kafka(#[from] GatewayError),
-    /// It takes somebody to change something.
-    #[error("{}", .0.message)]
-    Refused(Refusal),
-    /// A defect of the operator.
-    #[error("the objects of a processor could not be built: {0}")]
-    Defect(String),
-}
-
-impl PipelineError {
-    /// For `map_err`: what was being done.
-    pub fn kubernetes(doing: &'static str) -> impl Fn(kube::Error) -> Self {
-        move |source| Self::Kubernetes { doing, source: Box::new(source) }
-    }
-
-    /// The namespace is going, and the pipeline with it.
-    fn is_of_the_end(&self) -> bool {
-        let Self::Kubernetes { source, .. } = self else { return false };
-        let kube::Error::Api(status) = source.as_ref() else { return false };
-        let causes = status.details.iter().flat_map(|details| &details.causes);
-        status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
-    }
-
-    /// The API server refuses what was built from the spec, and would again: a bad quantity, a bad label.
-    fn refusal(&self) -> Option<Refusal> {
-        match self {
-            Self::Kubernetes { doing, source } => match source.as_ref() {
-                kube::Error::Api(status) if status.code == 422 || status.code == 400 => {
-                    Some(Refusal::new("KubernetesRefuses", format!("{doing}: {}", status.message)))
-                }
-                _ => None,
-            },
-            Self::Refused(refusal) => Some(refusal.clone()),
-            Self::Kafka(_) | Self::Defect(_) => None,
-        }
-    }
-}
 
 /// Brings one pipeline closer to its resource.
 ///
@@ -163,10 +111,11 @@ struct Applied {
     wanted: BTreeMap<String, i32>,
 }
 
-struct One<'a> {
-    pipeline: &'a EventPipeline,
-    context: &'a Context,
-    about: ObjectReference,
+/// One pipeline and all that it takes to bring it closer to its resource.
+pub(super) struct One<'a> {
+    pub(super) pipeline: &'a EventPipeline,
+    pub(super) context: &'a Context,
+    pub(super) about: ObjectReference,
 }
 
 impl One<'_> {
@@ -379,83 +328,6 @@ impl One<'_> {
         self.write(&previous, next).await
     }
 
-    /// Reports; the processors all of whose pods are as they should be.
-    async fn report(
-        &self,
-        outcome: Outcome,
-        kept: BTreeMap<String, i32>,
-        config_hash: Option<String>,
-    ) -> Result<BTreeSet<String>, PipelineError> {
-        let previous = self.context.pipeline_memories.status(self.pipeline);
-        let mut views = self.views(&kept);
-        for view in &mut views {
-            let Some(replay) = once::active(&previous.replays, &view.line.name) else { continue };
-            let why = replay.message.as_deref().unwrap_or("it is under way");
-            (view.settled, view.trouble) = (false, Some(format!("replay {}: {why}", replay.id)));
-        }
-        let unsettled = |view: &&mut View| !view.settled && view.trouble.is_none();
-        for view in views.iter_mut().filter(unsettled).filter(|_| matches!(outcome, Outcome::Applied(_))) {
-            view.trouble = pods::trouble(self.context, self.pipeline, &view.line.name).await;
-        }
-        let next = status(self.pipeline, &previous, &outcome, &views, config_hash, Timestamp::now());
-        self.show(is_true(&next.conditions, READY));
-        self.tell(&outcome, &previous, &next).await;
-        self.write(&previous, next).await?;
-        Ok(views.into_iter().filter(|view| view.settled).map(|view| view.line.name).collect())
-    }
-
-    /// In the metrics.
-    fn show(&self, ready: bool) {
-        self.context.pipeline_memories.with(self.uid(), |memory| {
-            memory.objectives = self.context.metrics.resources.pipeline(self.pipeline, ready, &memory.objectives);
-        });
-    }
-
-    fn views(&self, kept: &BTreeMap<String, i32>) -> Vec<View> {
-        let namespace = self.pipeline.metadata.namespace.as_deref().unwrap_or_default();
-        let of = |processor: &Processor| {
-            let name = object_name(self.pipeline, &processor.name);
-            let deployment = self.context.children.deployment(namespace, &name);
-            let key = ("Deployment", name);
-            let mark = self.context.pipeline_memories.with(self.uid(), |memory| memory.applied.get(&key).cloned());
-            let reading = self.context.readings.shown(self.uid(), &processor.name);
-            let before = kept.get(&processor.name).copied();
-            let mark = mark.as_ref().map(|(_, mark)| mark.as_str());
-            let mut view = view(processor, deployment.as_deref(), mark, reading.as_deref(), before);
-            view.line.scaling = scaling::status(self.context, self.pipeline, processor);
-            view
-        };
-        self.pipeline.spec.processors.iter().map(of).collect()
-    }
-
-    /// Events: what is refused, once; what became ready, once; another number of pods.
-    async fn tell(&self, outcome: &Outcome, previous: &EventPipelineStatus, next: &EventPipelineStatus) {
-        for (name, scaling) in rescaled(previous, next) {
-            let note = format!("processor {name}: {}", scaling.message);
-            self.context.events.normal(&self.about, &scaling.reason, "Scale", note).await;
-        }
-        let said = |status: &EventPipelineStatus, type_: &str| {
-            let found =
-                status.conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True");
-            found.map(|condition| (condition.reason.clone(), condition.message.clone()))
-        };
-        match outcome {
-            Outcome::Refused(refusal) if said(previous, STALLED) != said(next, STALLED) => {
-                self.context.events.warning(&self.about, &refusal.reason, "Validate", refusal.message.clone()).await;
-            }
-            Outcome::Waiting(refusal) if said(previous, RECONCILING) != said(next, RECONCILING) => {
-                self.context.events.normal(&self.about, &refusal.reason, "Wait", refusal.message.clone()).await;
-            }
-            Outcome::Applied(_) => {
-                let (before, now) = (said(previous, READY).map(|(reason, _)| reason), said(next, READY));
-                if let Some((reason, message)) = now.filter(|(reason, _)| before.as_ref() != Some(reason)) {
-                    self.context.events.normal(&self.about, &reason, "Run", message).await;
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// What the API server refuses is the spec's fault and waits for a change; the rest is tried again.
     async fn trouble(&self, error: &PipelineError) -> Option<Action> {
         if error.is_of_the_end() {
@@ -472,11 +344,15 @@ impl One<'_> {
         Some(Action::await_change())
     }
 
-    async fn write(&self, previous: &EventPipelineStatus, next: EventPipelineStatus) -> Result<(), PipelineError> {
+    pub(super) async fn write(
+        &self,
+        previous: &EventPipelineStatus,
+        next: EventPipelineStatus,
+    ) -> Result<(), PipelineError> {
         record::write(self.context, self.pipeline, previous, next).await
     }
 
-    fn uid(&self) -> &str {
+    pub(super) fn uid(&self) -> &str {
         self.pipeline.metadata.uid.as_deref().unwrap_or_default()
     }
 }

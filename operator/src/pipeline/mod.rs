@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub mod children;
 mod claims;
 mod controller;
+mod error;
 mod failures;
 mod holders;
 pub mod memory;
@@ -21,6 +22,7 @@ mod replay;
 mod report;
 mod resolve;
 mod scale;
+mod tell;
 pub mod users;
 mod validate;
 
@@ -28,7 +30,8 @@ use tidegate_crds::{EventPipeline, KafkaTopic, pipeline::Processor};
 
 pub use self::{
     build::object_name,
-    controller::{PipelineError, on_error, reconcile},
+    controller::{on_error, reconcile},
+    error::PipelineError,
     pods::running as running_pods,
 };
 

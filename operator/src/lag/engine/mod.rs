@@ -197,8 +197,11 @@ impl Engine {
     async fn look(&mut self, admin: &dyn KafkaAdmin, behind: &[Behind<'_>], now: i64) {
         let own = behind.iter().flat_map(|one| &one.own).filter_map(|(_, _, backlog)| backlog.as_ref());
         let own = own.map(|backlog| (backlog.clone(), self.age_of(backlog, now)));
-        let counted = behind.iter().flat_map(|one| [&one.retry, &one.dead_letters]).flatten().flatten();
-        let wanted: Vec<(Backlog, Age)> = own.chain(counted.map(|backlog| (backlog.clone(), Age::Exact))).collect();
+        let retries = behind.iter().flat_map(|one| &one.retry).flatten().map(|backlog| (backlog.clone(), Age::Exact));
+        // These are looked into when they are seen first: a new leader that showed their offsets for a cycle would tell of new ones.
+        let dead_letters = behind.iter().flat_map(|one| &one.dead_letters).flatten();
+        let dead_letters = dead_letters.map(|backlog| (backlog.clone(), Age::Unknown));
+        let wanted: Vec<(Backlog, Age)> = own.chain(retries).chain(dead_letters).collect();
         let looks = self.probes.look(admin, wanted.into_iter()).await;
         for (partition, offset, time) in looks.learned {
             if let Some(view) = self.partitions.get_mut(&partition) {

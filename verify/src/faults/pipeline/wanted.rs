@@ -66,12 +66,17 @@ impl Wanted {
             });
             (name.to_owned(), Resource::new(spec))
         };
+        // One that stays in Kafka comes back to its resource though somebody has edited it meanwhile.
+        let retained = |(name, mut topic): (String, Resource)| {
+            topic.spec["adoptionPolicy"] = "Always".into();
+            (name, topic)
+        };
         let topics = BTreeMap::from([
             topic("events", 3, "Delete", json!({"min.insync.replicas": 2})),
             topic("orders", 3, "Delete", json!({"min.insync.replicas": 2})),
             topic("priced", 3, "Delete", json!({"min.insync.replicas": 2})),
             topic("priced-again", 2, "Delete", json!({"min.insync.replicas": 2})),
-            topic("spare", 2, "Retain", json!({"retention.ms": 86_400_000})),
+            retained(topic("spare", 2, "Retain", json!({"retention.ms": 86_400_000}))),
             topic("scratch", 2, "Delete", json!({"retention.ms": 3_600_000})),
         ]);
         let wanted = Self { run: run.into(), topics, pipelines: BTreeMap::new() };

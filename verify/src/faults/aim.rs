@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Class, Kind, schedule::Deal};
+use super::{Kind, schedule::Deal};
 use crate::random::Random;
 
 /// The wallet's processors.
@@ -41,16 +41,7 @@ impl fmt::Display for Target {
 }
 
 impl Deal for Kind {
-    type Class = Class;
     type Target = Target;
-
-    fn class(self) -> Class {
-        Self::class(self)
-    }
-
-    fn what(self) -> &'static str {
-        Self::what(self)
-    }
 
     fn aim(self, random: &mut Random) -> (Target, Duration) {
         let target = match self {

@@ -16,14 +16,16 @@ macro_rules! kinds {
             pub fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name,)* }
             }
+        }
 
-            /// What it is about.
-            pub fn class(self) -> Class {
+        impl $crate::faults::schedule::Sorted for Kind {
+            type Class = Class;
+
+            fn class(self) -> Class {
                 match self { $(Self::$kind => Class::$class,)* }
             }
 
-            /// What is done, in a few words.
-            pub fn what(self) -> &'static str {
+            fn what(self) -> &'static str {
                 match self { $(Self::$kind => $what,)* }
             }
         }

@@ -21,4 +21,4 @@ pub use error::FaultError;
 pub use kind::{Class, Kind};
 pub use records::PutAside;
 pub use run::{Options, Report, run};
-pub use schedule::{Deal, Fault, Round, Schedule};
+pub use schedule::{Deal, Fault, Round, Schedule, Sorted};

@@ -4,21 +4,25 @@ use std::{fmt, time::Duration};
 
 use crate::random::Random;
 
-/// Kinds of faults that a run is made of.
-pub trait Deal: Copy + Ord + fmt::Debug + fmt::Display + 'static {
+/// Kinds of faults, sorted into classes.
+pub trait Sorted: Copy {
     /// What a kind is about. Two faults of one class are never under way together.
     type Class: PartialEq + fmt::Debug;
-    /// What a fault hits.
-    type Target: Clone + fmt::Debug + Eq + fmt::Display;
 
     /// What the kind is about.
     fn class(self) -> Self::Class;
 
-    /// What a fault of the kind hits, and how long it stays.
-    fn aim(self, random: &mut Random) -> (Self::Target, Duration);
-
     /// What is done, in a few words.
     fn what(self) -> &'static str;
+}
+
+/// Kinds of faults that a run is made of.
+pub trait Deal: Sorted + Ord + fmt::Debug + fmt::Display + 'static {
+    /// What a fault hits.
+    type Target: Clone + fmt::Debug + Eq + fmt::Display;
+
+    /// What a fault of the kind hits, and how long it stays.
+    fn aim(self, random: &mut Random) -> (Self::Target, Duration);
 
     /// How many faults of other classes join the first of a round, at most.
     fn company(random: &mut Random) -> u64;

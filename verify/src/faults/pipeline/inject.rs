@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     faults::{
-        Fault, FaultError,
+        Fault, FaultError, Sorted,
         cluster::{PodId, Signal},
         inject::{insist, out_of_sync, wait_until_well},
         rounds::Inject,

@@ -3,7 +3,10 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    faults::{aim::BROKERS, schedule::Deal},
+    faults::{
+        aim::BROKERS,
+        schedule::{Deal, Sorted},
+    },
     random::Random,
 };
 
@@ -104,16 +107,7 @@ impl fmt::Display for Target {
 }
 
 impl Deal for Kind {
-    type Class = Class;
     type Target = Target;
-
-    fn class(self) -> Class {
-        Self::class(self)
-    }
-
-    fn what(self) -> &'static str {
-        Self::what(self)
-    }
 
     fn aim(self, random: &mut Random) -> (Target, Duration) {
         let target = match self.class() {

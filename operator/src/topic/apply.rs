@@ -32,7 +32,8 @@ pub enum ApplyError {
 pub enum Created {
     /// It was created, with this id if Kafka told.
     Now(Option<Uuid>),
-    /// A topic of the name exists already, unknown to the broker that was asked before.
+    /// A topic of the name exists already, unknown to the broker that was asked before. Not by this request: one that may have been
+    /// carried out is never sent again.
     Before,
 }
 

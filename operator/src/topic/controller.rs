@@ -190,6 +190,7 @@ impl One<'_> {
         let config_keys = topic.configs.keys().cloned().collect();
         let (name, partitions, replicas) = (topic.name.clone(), topic.partitions, topic.replication_factor);
         let progress = Refusal::new("Creating", format!("creating topic {name}"));
+        let tried_before = self.context.topic_memories.status(self.topic).intent.is_some_and(|intent| intent.create);
         self.intend(TopicIntent { create: true, config_keys }, progress, None, seen).await?;
         match apply::create(seen.gateway, topic).await? {
             Created::Now(id) => {
@@ -197,8 +198,10 @@ impl One<'_> {
                 let note = format!("created topic {name} with {partitions} partitions and {replicas} replicas");
                 self.context.events.normal(&self.about, "Created", "Create", note).await;
             }
-            // Of an earlier attempt, or of somebody else; the next look will tell.
-            Created::Before => {}
+            // Of the attempt before, whose answer nobody has heard.
+            Created::Before if tried_before => {}
+            // Somebody else's, of which the broker that was asked had not heard: the policy on adoption decides, once it is seen.
+            Created::Before => self.withdraw().await?,
         }
         Ok(())
     }

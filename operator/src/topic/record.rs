@@ -84,6 +84,13 @@ impl One<'_> {
         self.write(&previous, next).await
     }
 
+    /// Puts on record that nothing came of an intent, and that what is there is somebody else's.
+    pub(super) async fn withdraw(&self) -> Result<(), TopicError> {
+        let previous = self.context.topic_memories.status(self.topic);
+        let next = KafkaTopicStatus { intent: None, ..previous.clone() };
+        self.write(&previous, next).await
+    }
+
     pub(super) fn forget_intent(&self) {
         let mut status = self.context.topic_memories.status(self.topic);
         status.intent = None;

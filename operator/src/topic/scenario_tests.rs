@@ -93,6 +93,45 @@ async fn a_successor_recognises_what_its_predecessor_had_begun() {
     assert_eq!(reason(&topic), "Ready=True:InSync", "it is its own topic, not one from before");
 }
 
+/// A topic that somebody made a moment ago, and the broker that is asked does not know yet.
+async fn made_behind_the_brokers_back(world: &World) {
+    world.twin.delay_new_topics(1);
+    world.twin.create_topics(&[NewTopic::new("orders", 1, 3)], WriteMode::Apply).await;
+}
+
+#[tokio::test]
+async fn a_topic_that_others_made_a_moment_ago_is_theirs_though_no_broker_told_of_it() {
+    for (policy, outcome) in [
+        ("Never", "TopicExists"),
+        ("IfMatching", "AdoptionMismatch"),
+        ("Always", "Ready=True:InSync Adopted=True:ExistedBefore"),
+    ] {
+        let world = World::new();
+        made_behind_the_brokers_back(&world).await;
+        let mut topic = topic(json!({"adoptionPolicy": policy}));
+        settle(&world, &mut topic).await;
+        assert!(reason(&topic).contains(outcome), "{policy}: {}", reason(&topic));
+        assert_eq!(topic.status.as_ref().unwrap().intent, None, "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn deleting_a_resource_does_not_delete_a_topic_that_others_made_just_before_it() {
+    let world = World::new();
+    made_behind_the_brokers_back(&world).await;
+    let mut topic = topic(json!({"adoptionPolicy": "Never", "deletionPolicy": "Delete"}));
+    world.watch(&topic);
+    reconcile(Arc::new(topic.clone()), world.context.clone()).await.unwrap();
+    let said = world.conversation();
+    topic.status = Some(serde_json::from_value(last_status(&said).unwrap()).unwrap());
+
+    let successor = World::after(&world.twin);
+    topic.metadata.finalizers = Some(vec![FINALIZER.into()]);
+    topic.metadata.deletion_timestamp = Some(Time(Timestamp::now()));
+    reconcile(Arc::new(topic), successor.context.clone()).await.unwrap();
+    assert_eq!(world.twin.topic_names(), ["orders"]);
+}
+
 #[tokio::test]
 async fn drift_is_found_by_the_cycle_reverted_and_told() {
     let world = World::new();

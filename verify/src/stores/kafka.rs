@@ -10,6 +10,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
     message::BorrowedMessage,
+    types::RDKafkaErrorCode as Code,
 };
 
 use super::ReadError;
@@ -17,6 +18,9 @@ use crate::{environment::Kafka, facts::Place};
 
 /// How long one request to Kafka may take.
 const REQUEST: Duration = Duration::from_secs(20);
+
+/// How long it may take until a transaction has an outcome: brokers abort what a producer left behind within half a minute.
+const DECIDED: Duration = Duration::from_secs(60);
 
 /// Reads the topic to its end and keeps what `take` makes of each record, so that large ones need not stay in memory. A partition is
 /// read from the offset in `from`, or from its beginning. Blocks; the order is that of arrival, which keeps each partition's. A topic
@@ -54,23 +58,33 @@ pub fn read_topic<T>(
             Some(Ok(message)) => records.push(take(&message)),
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(unfinished.remove(&partition)),
             // A broker that is restarted under the reader: librdkafka reconnects, the deadline decides.
-            Some(Err(error)) if transient(&error) => {}
+            Some(Err(error)) if is_transient(&error) => {}
             Some(Err(error)) => return Err(failed(|| format!("reading {topic}"))(error)),
         }
     }
     Ok(records)
 }
 
-/// The next offset that a group has committed for each partition of a topic; absent where it has none.
+/// The next offset that a group has committed for each partition of a topic; absent where it has none. What it commits in a transaction
+/// whose outcome is still being written is waited for.
 pub fn committed_offsets(kafka: &Kafka, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, ReadError> {
     let consumer = consumer(kafka, group)?;
     let mut asked = TopicPartitionList::new();
     for partition in partitions(&consumer, topic)? {
         asked.add_partition(topic, partition);
     }
-    let offsets = consumer
-        .committed_offsets(asked, REQUEST)
-        .map_err(failed(|| format!("asking for the offsets of group {group} on {topic}")))?;
+    let ask = || -> Result<_, KafkaError> {
+        let offsets = consumer.committed_offsets(asked.clone(), REQUEST)?;
+        offsets.elements().into_iter().try_for_each(|element| element.error())?;
+        Ok(offsets)
+    };
+    let (mut answered, ends) = (ask(), Instant::now() + DECIDED);
+    // librdkafka has asked several times before it says so.
+    let is_pending = |error: &KafkaError| error.rdkafka_error_code() == Some(Code::UnstableOffsetCommit);
+    while answered.as_ref().is_err_and(is_pending) && Instant::now() < ends {
+        answered = ask();
+    }
+    let offsets = answered.map_err(failed(|| format!("asking for the offsets of group {group} on {topic}")))?;
     Ok(offsets
         .elements()
         .iter()
@@ -132,8 +146,8 @@ fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>, ReadErro
     Ok(found.map(|found| found.partitions().iter().map(|partition| partition.id()).collect()).unwrap_or_default())
 }
 
-fn transient(error: &KafkaError) -> bool {
-    use rdkafka::types::RDKafkaErrorCode as Code;
+/// Whether librdkafka gets over an error by itself: a broker that is restarted, or a leader that moves.
+pub fn is_transient(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(

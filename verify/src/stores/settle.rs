@@ -60,12 +60,13 @@ pub async fn settle(environment: &Environment, within: Duration) -> Result<Readi
     }
 }
 
-fn at_least_a_minute(within: Duration) -> Duration {
-    within.max(Duration::from_secs(60))
+/// How long reading may take. Nothing is waited for: it is as long as the history, however short the patience with what is not settled.
+fn reading(within: Duration) -> Duration {
+    within.max(Duration::from_secs(240))
 }
 
 fn topic(kafka: &Kafka, topic: &str, within: Duration, facts: &mut Facts) -> Result<(), ReadError> {
-    let records = kafka::read_topic(kafka, topic, &BTreeMap::new(), at_least_a_minute(within), |message| {
+    let records = kafka::read_topic(kafka, topic, &BTreeMap::new(), reading(within), |message| {
         let place = kafka::place(message);
         let key = message.key().map(<[u8]>::to_vec);
         let event = wallet::from_record(message.payload().unwrap_or_default());
@@ -91,14 +92,14 @@ fn asides(kafka: &Kafka, streams: &Streams, within: Duration, facts: &mut Facts)
         group.unfinished = kafka::committed_offsets(kafka, &offsets, &topic)?;
         group.trimmed =
             kafka::watermarks(kafka, &topic)?.into_iter().map(|(partition, (low, _))| (partition, low)).collect();
-        for told in read_asides(kafka, &topic, &all, at_least_a_minute(within))? {
+        for told in read_asides(kafka, &topic, &all, reading(within))? {
             match told {
                 Ok(told) => group.parked.push(told.aside),
                 Err(what) => facts.unattributed.push(what),
             }
         }
     }
-    for told in read_asides(kafka, &streams.dead_letters, &all, at_least_a_minute(within))? {
+    for told in read_asides(kafka, &streams.dead_letters, &all, reading(within))? {
         match told {
             // The topic may be shared: what other groups put there is theirs.
             Ok(told) if told.topic == streams.topic => {

@@ -36,9 +36,9 @@ async fn groups(world: &World) -> Result<Vec<String>, String> {
     Ok(names.filter(|name| name.starts_with(&prefix)).map(|name| name[prefix.len()..].to_owned()).collect())
 }
 
-async fn rules(world: &World, processor: &str) -> Option<ConfigMap> {
+async fn rules(world: &World, processor: &str) -> Result<Option<ConfigMap>, String> {
     let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &world.namespace);
-    maps.get_opt(&format!("{NAME}.{processor}.rules")).await.expect("ConfigMaps can be read")
+    maps.get_opt(&format!("{NAME}.{processor}.rules")).await.map_err(|error| error.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +49,7 @@ async fn a_consumer_that_stops_under_load_is_heard_of_in_alertmanager_and_so_is_
         good["processors"][1]["lag"] = json!({"objective": "10s", "alert": {"labels": {"story": world.run}}});
         world.apply_pipeline(NAME, good.clone()).await.unwrap();
         let pipeline = world.pipeline_is_ready(NAME).await;
-        let made = rules(world, "ledger").await.expect("the processor has rules");
+        let made = rules(world, "ledger").await.unwrap().expect("the processor has rules");
         let owner = &made.metadata.owner_references.as_ref().unwrap()[0];
         assert_eq!(Some(owner.uid.as_str()), pipeline["metadata"]["uid"].as_str());
         eventually("Prometheus has the rules", SOON, async || {
@@ -68,7 +68,7 @@ async fn a_consumer_that_stops_under_load_is_heard_of_in_alertmanager_and_so_is_
         bad["processors"][1]["image"] = json!("localhost:1/no-such-image:1");
         world.apply_pipeline(NAME, bad).await.unwrap();
         let heard = eventually("Alertmanager hears of it", LATER, async || {
-            world.deposit().await;
+            world.try_deposit().await?;
             alert(world, "PipelineLagHigh", "ledger").await?.ok_or_else(|| "nothing".to_owned())
         })
         .await;
@@ -94,7 +94,7 @@ async fn a_consumer_that_stops_under_load_is_heard_of_in_alertmanager_and_so_is_
         smaller["processors"].as_array_mut().unwrap().remove(1);
         world.apply_pipeline(NAME, smaller).await.unwrap();
         eventually("its rules are gone", SOON, async || {
-            let (map, found) = (rules(world, "ledger").await.is_some(), groups(world).await?);
+            let (map, found) = (rules(world, "ledger").await?.is_some(), groups(world).await?);
             ensure(!map && !found.iter().any(|group| group == "own/ledger"), || format!("{map} {found:?}"))
         })
         .await;

@@ -1,8 +1,6 @@
 //! One of the three brokers is lost under load.
 
-use crate::world::{LATER, condition, ensure, eventually, story};
-
-const BROKERS: &str = "app.kubernetes.io/name=kafka";
+use crate::world::{BROKERS, LATER, condition, ensure, eventually, story};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_is_killed_under_load_and_nothing_is_lost() {

@@ -132,12 +132,8 @@ async fn a_release_of_pipelines_is_upgraded_rolled_back_refused_and_uninstalled(
 
         // Removed: no pods, and the topic that was to be retained is in Kafka still.
         helm(&["uninstall", "own", "-n", &world.namespace]).await.unwrap_or_else(|error| panic!("{error}"));
-        eventually("no pod is left", LATER, async || {
-            let pods = world.pods_of(&world.namespace, PODS).await;
-            ensure(pods.is_empty(), || format!("{pods:?}"))
-        })
-        .await;
-        assert_eq!(world.partitions_in_kafka(&world.name("kept")), Some(vec![3, 3]));
+        world.pods_are_gone(&world.namespace, PODS).await;
+        world.kafka_has_replicas(&world.name("kept"), &[3; 2]).await;
         assert!(!world.records_in_kafka(&topic).is_empty(), "events are there still");
 
         // And installed again it goes on where it was.
@@ -176,11 +172,7 @@ async fn without_its_operator_everything_runs_on_and_with_it_again_nothing_resta
             helm(&["uninstall", "tidegate", "-n", SYSTEM, "--keep-history"])
                 .await
                 .unwrap_or_else(|error| panic!("{error}"));
-            eventually("no operator is left", LATER, async || {
-                let pods = world.pods_of(SYSTEM, OPERATORS).await;
-                ensure(pods.is_empty(), || format!("{pods:?}"))
-            })
-            .await;
+            world.pods_are_gone(SYSTEM, OPERATORS).await;
 
             let pipeline = world.pipeline(&world.namespace, NAME).await.unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(pipeline["metadata"]["deletionTimestamp"], Value::Null);

@@ -142,14 +142,14 @@ async fn with_the_pipeline_go_its_users_and_a_deleted_secret_comes_back() {
         spec["processors"].as_array_mut().unwrap().pop();
         world.apply_pipeline(NAME, spec).await.unwrap();
         users_go(world, &format!("{prefix}own.read-model.")).await;
-        assert!(!gone.logs_in());
+        gone.comes_to_log_in(false).await;
         assert_eq!(world.acls_of(&gone.username).await, [].into());
 
         let left = world.who_has(&world.namespace, "own-commands-kafka").await;
-        assert!(left.logs_in());
+        left.comes_to_log_in(true).await;
         world.event_pipelines(&world.namespace).delete(NAME, &DeleteParams::default()).await.unwrap();
         users_go(world, &prefix).await;
-        assert!(!left.logs_in());
+        left.comes_to_log_in(false).await;
         assert_eq!(world.acls_of(&left.username).await, [].into());
         eventually("the resource and its Secrets are gone", SOON, async || {
             let resource =
@@ -193,7 +193,8 @@ async fn credentials_rotate_under_load_and_nothing_is_lost() {
         world.load_ends_without_a_loss(load).await;
         let after = world.who_has("wallet", "wallet-ledger-projector-kafka").await;
         assert_ne!(before.username, after.username);
-        assert!(after.logs_in() && !before.logs_in());
+        after.comes_to_log_in(true).await;
+        before.comes_to_log_in(false).await;
         assert_eq!(world.users_in_kafka("tidegate.wallet.wallet.").await.len(), 3);
     })
     .await;

@@ -1,6 +1,8 @@
 //! Projectors are killed while they work through a backlog.
 
-use crate::world::{LATER, World, ensure, eventually, story};
+use std::collections::BTreeMap;
+
+use crate::world::{LATER, SOON, World, ensure, eventually, story};
 
 /// Events that the processor has applied, and that are committed.
 async fn progress(world: &World, processor: &str) -> (i64, i64) {
@@ -9,9 +11,17 @@ async fn progress(world: &World, processor: &str) -> (i64, i64) {
     (applied, progress.committed)
 }
 
+/// Pods with a label, once Kubernetes has made some in place of those that were killed.
+async fn there_are(world: &World, selector: &str) -> BTreeMap<String, String> {
+    eventually(&format!("there is a pod with {selector}"), SOON, async || {
+        let pods = world.pods_of("wallet", selector).await;
+        ensure(!pods.is_empty(), || "there is none".into()).map(|()| pods)
+    })
+    .await
+}
+
 async fn kill(world: &World, selector: &str) -> Vec<String> {
-    let pods = world.pods_of("wallet", selector).await;
-    assert!(!pods.is_empty(), "there is a pod with {selector}");
+    let pods = there_are(world, selector).await;
     for pod in pods.keys() {
         world.kill_pod("wallet", pod).await;
     }
@@ -29,6 +39,7 @@ async fn projectors_killed_mid_batch_come_back_and_make_the_same_of_the_log() {
 
             // The load goes on while nobody projects, so the successor finds a backlog,
             let mut killed = kill(world, &selector).await;
+            there_are(world, &selector).await;
             let (before, _) = progress(world, processor).await;
             eventually(&format!("{processor} is in the middle of its backlog"), LATER, async || {
                 let (applied, committed) = progress(world, processor).await;

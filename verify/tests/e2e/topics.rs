@@ -11,10 +11,10 @@ async fn partitions_grow_by_an_edit() {
 
         world.apply_topic("orders", json!({"topicName": topic, "partitions": 3, "replicas": 3})).await.unwrap();
         let before = world.topic_is_ready("orders").await;
-        assert_eq!(world.partitions_in_kafka(&topic), Some(vec![3, 3, 3]), "3 partitions of 3 replicas");
+        world.kafka_has_replicas(&topic, &[3; 3]).await;
 
         world.apply_topic("orders", json!({"topicName": topic, "partitions": 6, "replicas": 3})).await.unwrap();
-        world.kafka_has_partitions(&topic, 6).await;
+        world.kafka_has_replicas(&topic, &[3; 6]).await;
         let after = world.topic_is_ready("orders").await;
         assert_eq!(after["status"]["partitions"], 6);
         assert_eq!(after["status"]["topicId"], before["status"]["topicId"], "it is the same topic, not a new one");
@@ -32,7 +32,7 @@ async fn an_edit_behind_the_operators_back_is_reverted_and_told() {
         });
         world.apply_topic("drift", spec).await.unwrap();
         world.topic_is_ready("drift").await;
-        assert_eq!(world.config_in_kafka(&topic, "retention.ms").await, Ok("604800000".into()));
+        world.kafka_has_config(&topic, "retention.ms", "604800000").await;
 
         world.edit_topic_by_hand(&topic, "retention.ms", "60000").await;
 
@@ -105,8 +105,8 @@ async fn a_topic_that_was_there_before_is_taken_over_only_as_the_policy_says() {
         world.apply_topic("before", spec("Always")).await.unwrap();
         let adopted = world.topic_is_ready("before").await;
         assert_eq!(condition(&adopted, "Adopted").map(|(status, _, _)| status), Some("True".into()));
-        assert_eq!(world.partitions_in_kafka(&topic), Some(vec![3; 4]));
-        assert_eq!(world.config_in_kafka(&topic, "retention.ms").await, Ok("3600000".into()));
+        world.kafka_has_replicas(&topic, &[3; 4]).await;
+        world.kafka_has_config(&topic, "retention.ms", "3600000").await;
     })
     .await;
 }

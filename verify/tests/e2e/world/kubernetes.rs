@@ -1,9 +1,14 @@
 //! The Kubernetes side of the world: resources as the JSON that a person would write as YAML, pods, events, and the state of all
 //! that when a story fails.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, resume_unwind},
+};
 
+use futures::FutureExt;
 use k8s_openapi::api::{
+    apps::v1::StatefulSet,
     coordination::v1::Lease,
     core::v1::{Event, Namespace, Pod},
 };
@@ -18,6 +23,8 @@ pub use tidegate_verify::resources::{as_json, condition};
 use super::{LATER, SOON, World, ensure, eventually};
 
 pub(super) const FIELD_MANAGER: &str = "e2e";
+/// The brokers' pods.
+pub const BROKERS: &str = "app.kubernetes.io/name=kafka";
 
 impl World {
     /// KafkaTopics of a namespace.
@@ -68,7 +75,11 @@ impl World {
 
     /// The KafkaTopic as it is now.
     pub async fn topic(&self, name: &str) -> Value {
-        as_json(&self.kafka_topics(&self.namespace).get(name).await.expect("the KafkaTopic is there"))
+        eventually(&format!("KafkaTopic {name} can be read"), SOON, async || {
+            let found = self.kafka_topics(&self.namespace).get(name).await;
+            found.map(|topic| as_json(&topic)).map_err(|error| error.to_string())
+        })
+        .await
     }
 
     /// `kubectl delete` of a KafkaTopic, until it is gone.
@@ -162,15 +173,33 @@ impl World {
             .collect()
     }
 
+    async fn pods_with(&self, namespace: &str, selector: &str) -> Vec<Pod> {
+        eventually("pods can be listed", SOON, async || {
+            let found = self.pods(namespace).list(&ListParams::default().labels(selector)).await;
+            found.map(|pods| pods.items).map_err(|error| error.to_string())
+        })
+        .await
+    }
+
     /// Names and uids of the pods with a label, those that are going away left out.
     pub async fn pods_of(&self, namespace: &str, selector: &str) -> BTreeMap<String, String> {
-        let pods =
-            self.pods(namespace).list(&ListParams::default().labels(selector)).await.expect("pods can be listed");
-        pods.items
-            .iter()
-            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
-            .map(|pod| (pod.name_any(), pod.uid().unwrap_or_default()))
-            .collect()
+        let pods = self.pods_with(namespace, selector).await;
+        let stay = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        stay.map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect()
+    }
+
+    /// Names of the pods with a label that may still do something: one that is going away works on until it has drained.
+    pub async fn pods_at_work(&self, namespace: &str, selector: &str) -> Vec<String> {
+        self.pods_with(namespace, selector).await.iter().map(ResourceExt::name_any).collect()
+    }
+
+    /// Waits until no pod with a label is left, not even one that is going away.
+    pub async fn pods_are_gone(&self, namespace: &str, selector: &str) {
+        eventually(&format!("no pod with {selector} in {namespace} is left"), LATER, async || {
+            let left = self.pods_at_work(namespace, selector).await;
+            ensure(left.is_empty(), || format!("{left:?}"))
+        })
+        .await;
     }
 
     /// Kills a pod: no grace, no goodbye.
@@ -191,6 +220,36 @@ impl World {
             ensure(found >= count, || format!("{found} of {} are", pods.len()))
         })
         .await;
+    }
+
+    /// Does something while one of the brokers is not there; whatever comes of it, the broker comes back.
+    pub async fn without_a_broker(&self, body: impl AsyncFnOnce()) {
+        let brokers = self.pods_of("kafka", BROKERS).await;
+        let rest = brokers.len() - 1;
+        let scale = async |replicas: usize| {
+            let sets: Api<StatefulSet> = Api::namespaced(self.client.clone(), "kafka");
+            let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+            sets.patch_scale("kafka", &PatchParams::default(), &patch)
+                .await
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
+        scale(rest).await.unwrap_or_else(|error| panic!("a broker could not be taken away: {error}"));
+        let told = AssertUnwindSafe(async {
+            eventually("a broker is gone", LATER, async || {
+                let left = self.pods_at_work("kafka", BROKERS).await;
+                ensure(left.len() == rest, || format!("{left:?}"))
+            })
+            .await;
+            body().await;
+        })
+        .catch_unwind()
+        .await;
+        eventually("the broker may come back", SOON, async || scale(brokers.len()).await).await;
+        self.pods_are_ready("kafka", BROKERS, brokers.len(), &[]).await;
+        if let Err(panic) = told {
+            resume_unwind(panic);
+        }
     }
 
     /// Name of the operator pod that holds the lease.

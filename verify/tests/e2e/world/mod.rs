@@ -16,7 +16,7 @@ use futures::FutureExt;
 use tidegate_verify::{client::WalletApi, environment::Environment};
 use tokio::sync::{Mutex, MutexGuard};
 
-pub use kubernetes::{as_json, condition};
+pub use kubernetes::{BROKERS, as_json, condition};
 pub use topics::Found;
 
 /// How long a reconcile, a rollout of one pod, or a projection may take on a busy machine of two cores.

@@ -36,10 +36,6 @@ impl World {
         let mut asleep = spec.clone();
         asleep["suspend"] = json!(true);
         self.apply_pipeline(name, asleep).await.unwrap_or_else(|error| panic!("{error}"));
-        eventually("no pod runs", LATER, async || {
-            let left = self.pods_of(&self.namespace, pods).await;
-            ensure(left.is_empty(), || format!("{left:?}"))
-        })
-        .await;
+        self.pods_are_gone(&self.namespace, pods).await;
     }
 }

@@ -1,6 +1,9 @@
 //! Kafka as somebody with a command line tool sees it, without Tidegate's own administration code.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
@@ -8,9 +11,11 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
     message::{Headers, Message},
+    metadata::Metadata,
     producer::{FutureProducer, FutureRecord},
     topic_partition_list::{Offset, TopicPartitionList},
 };
+use tidegate_verify::stores::kafka::is_transient;
 
 use super::{SOON, World, ensure, eventually};
 
@@ -32,20 +37,46 @@ impl World {
         self.environment.kafka.client_config().create().expect("a Kafka client can be built")
     }
 
-    /// Partition ids to replica counts of a topic; none when there is no such topic.
-    pub fn partitions_in_kafka(&self, topic: &str) -> Option<Vec<usize>> {
+    /// What one broker, whichever it is, knows of all topics. It may be a moment behind others.
+    fn topics_in_kafka(&self) -> Metadata {
         let consumer: BaseConsumer =
             self.environment.kafka.client_config().create().expect("a Kafka client can be built");
-        let metadata = consumer.fetch_metadata(None, REQUEST).expect("Kafka lists its topics");
+        let mut tried = consumer.fetch_metadata(None, REQUEST);
+        for _ in 0..3 {
+            tried = tried.or_else(|_| consumer.fetch_metadata(None, REQUEST));
+        }
+        tried.expect("Kafka lists its topics")
+    }
+
+    /// The number of replicas of each of a topic's partitions; none when there is no such topic.
+    pub fn partitions_in_kafka(&self, topic: &str) -> Option<Vec<usize>> {
+        let metadata = self.topics_in_kafka();
         let found = metadata.topics().iter().find(|found| found.name() == topic)?;
         Some(found.partitions().iter().map(|partition| partition.replicas().len()).collect())
     }
 
-    /// Waits until Kafka has the topic with so many partitions.
-    pub async fn kafka_has_partitions(&self, topic: &str, count: usize) {
-        eventually(&format!("topic {topic} has {count} partitions"), SOON, async || {
+    /// How many partitions each of these topics has at one and the same moment.
+    pub fn partition_counts<const N: usize>(&self, topics: [&str; N]) -> [usize; N] {
+        let metadata = self.topics_in_kafka();
+        let found = |topic| metadata.topics().iter().find(|found| found.name() == topic);
+        topics.map(|topic| found(topic).map_or(0, |found| found.partitions().len()))
+    }
+
+    /// Waits until Kafka has the topic with so many replicas of each partition. Whoever changed that may have heard of it from another
+    /// broker than is asked here.
+    pub async fn kafka_has_replicas(&self, topic: &str, wanted: &[usize]) {
+        eventually(&format!("topic {topic} has partitions with {wanted:?} replicas"), SOON, async || {
             let found = self.partitions_in_kafka(topic);
-            ensure(found.as_ref().is_some_and(|partitions| partitions.len() == count), || format!("{found:?}"))
+            ensure(found.as_deref() == Some(wanted), || format!("{found:?}"))
+        })
+        .await;
+    }
+
+    /// Waits until Kafka says so of a topic's configuration.
+    pub async fn kafka_has_config(&self, topic: &str, key: &str, wanted: &str) {
+        eventually(&format!("{key} of topic {topic} is {wanted}"), SOON, async || {
+            let found = self.config_in_kafka(topic, key).await?;
+            ensure(found == wanted, || found)
         })
         .await;
     }
@@ -80,9 +111,11 @@ impl World {
             wanted.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset can be asked for");
         }
         consumer.assign(&wanted).expect("partitions can be assigned");
-        let (mut found, mut ended) = (Vec::new(), 0);
-        while ended < partitions {
-            match consumer.poll(REQUEST) {
+        let (mut found, mut ended) = (Vec::new(), BTreeSet::new());
+        let begun = Instant::now();
+        while ended.len() < partitions {
+            assert!(begun.elapsed() < SOON, "reading {topic}: no end within {} s", SOON.as_secs());
+            match consumer.poll(Duration::from_millis(200)) {
                 Some(Ok(message)) => {
                     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                     let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
@@ -94,9 +127,10 @@ impl World {
                             .collect(),
                     });
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
-                Some(Err(error)) => panic!("reading {topic}: {error}"),
-                None => panic!("reading {topic}: no end within {} s", REQUEST.as_secs()),
+                // A partition ends again when it has grown meanwhile.
+                Some(Err(KafkaError::PartitionEOF(partition))) => drop(ended.insert(partition)),
+                Some(Err(error)) => assert!(is_transient(&error), "reading {topic}: {error}"),
+                None => {}
             }
         }
         found
@@ -114,6 +148,12 @@ impl World {
         let wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(3));
         let answers = self.kafka().create_topics([&wanted], &AdminOptions::new()).await.expect("Kafka takes the order");
         answers.into_iter().for_each(|answer| drop(answer.expect("Kafka makes the topic")));
+        eventually(&format!("every broker knows topic {topic}"), SOON, async || {
+            // Each look asks one broker, whichever it is.
+            let knows = (0..8).filter(|_| self.partitions_in_kafka(topic).is_some()).count();
+            ensure(knows == 8, || format!("{knows} of 8 looks found it"))
+        })
+        .await;
     }
 
     /// Deletes every topic whose name carries this run's suffix.

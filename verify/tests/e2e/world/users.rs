@@ -19,7 +19,7 @@ use rdkafka::{
 use serde_json::json;
 use tidegate_kafka::{Acl, AclFilter, KafkaAdmin, Krafka};
 
-use super::{SOON, World, eventually};
+use super::{SOON, World, ensure, eventually};
 
 const REQUEST: Duration = Duration::from_secs(15);
 
@@ -42,6 +42,14 @@ impl Client {
     pub fn logs_in(&self) -> bool {
         let consumer: BaseConsumer = self.config.create().expect("a Kafka client can be built");
         consumer.fetch_metadata(None, Duration::from_secs(5)).is_ok()
+    }
+
+    /// Waits until brokers let it in, or do so no more: each hears of a user, and of its end, in its own time.
+    pub async fn comes_to_log_in(&self, is: bool) {
+        eventually(&format!("{} logs in: {is}", self.username), SOON, async || {
+            ensure(self.logs_in() == is, || "it does not, or does still".into())
+        })
+        .await;
     }
 
     /// Looks at a topic.
@@ -87,7 +95,7 @@ impl Client {
         let consumer: BaseConsumer = config.create().expect("a Kafka consumer can be built");
         let mut asked = TopicPartitionList::new();
         asked.add_partition(topic, 0);
-        let answered = consumer.committed_offsets(asked, Duration::from_secs(5));
+        let answered = consumer.committed_offsets(asked, REQUEST);
         match tried(answered.and_then(|list| list.elements().into_iter().try_for_each(|one| one.error()))) {
             // Whoever may not look for a group's coordinator waits for it, and is told why beside.
             Err(RDKafkaErrorCode::OperationTimedOut) => match consumer.poll(REQUEST) {

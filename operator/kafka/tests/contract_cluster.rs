@@ -164,10 +164,14 @@ impl World for Cluster {
     }
 
     async fn commit(&self, group: &str, partition: &TopicPartition, offset: i64) {
-        let key = krafka::admin::TopicPartition::new(&partition.topic, partition.partition);
-        let options = AlterConsumerGroupOffsetsOptions::default();
-        let outcomes = self.others.admin().alter_consumer_group_offsets(group, [(key, offset)], options).await;
-        assert!(outcomes.as_ref().is_ok_and(|partitions| partitions.values().all(Result::is_ok)), "{outcomes:?}");
+        contract::world::eventually("the commit", || async {
+            let key = krafka::admin::TopicPartition::new(&partition.topic, partition.partition);
+            let options = AlterConsumerGroupOffsetsOptions::default();
+            let outcomes = self.others.admin().alter_consumer_group_offsets(group, [(key, offset)], options).await;
+            let is_taken = outcomes.as_ref().is_ok_and(|partitions| partitions.values().all(Result::is_ok));
+            if is_taken { Ok(()) } else { Err(format!("{outcomes:?}")) }
+        })
+        .await;
     }
 
     async fn join(&self, group: &str, kind: GroupKind, topic: &str, _: i32) {
@@ -202,12 +206,17 @@ impl World for Cluster {
     }
 
     async fn may_describe(&self, user: &str, password: &str, topic: &str) -> bool {
-        let outcome = as_user(user, password).describe_topics(&[topic.to_owned()]).await.remove(topic);
-        match outcome.expect("an outcome") {
-            Ok(_) => true,
-            Err(error) if error.code() == Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED) => false,
-            Err(other) => panic!("{other}"),
-        }
+        // Any broker answers, and one that has not heard of the user yet lets nobody in.
+        contract::world::eventually("the user is let in", || async {
+            let outcome = as_user(user, password).describe_topics(&[topic.to_owned()]).await.remove(topic);
+            match outcome.expect("an outcome") {
+                Ok(_) => Ok(true),
+                Err(error) if error.code() == Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED) => Ok(false),
+                Err(error @ AdminError::Authentication { .. }) => Err(error.to_string()),
+                Err(other) => panic!("{other}"),
+            }
+        })
+        .await
     }
 
     async fn remove_groups(&self) {
@@ -275,6 +284,11 @@ async fn an_open_transaction_with_offsets_keeps_nobody_who_reads_them_waiting() 
             let committed = async || {
                 admin.committed_offsets(std::slice::from_ref(&group)).await.remove(&group).expect("an outcome")
             };
+            // Whom to ask is found, and connected, before it counts how long an answer takes.
+            contract::world::eventually("the coordinator", || async {
+                committed().await.map(drop).map_err(|error| error.to_string())
+            })
+            .await;
 
             producer.begin().expect("a transaction begins");
             let offsets = [TopicPartitionOffset::new(&name, 0, 5)];

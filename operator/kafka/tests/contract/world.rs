@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(45);
 /// How often it is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
 
+/// How often to look so that each of three brokers is asked, one at random each time: (2/3)^15, that one is not, is 0.2 %.
+const LOOKS: usize = 15;
+
 /// The admin under test, and what others do to its cluster.
 #[async_trait]
 pub trait World: Sync {
@@ -123,14 +126,28 @@ where
     }
 }
 
-/// Creates a topic and waits until it is known, all replicas are in sync and all partitions are led.
+/// Looks until every broker has it. Any of them answers, and each learns of a change by itself.
+async fn everywhere<T, Look, Seen>(what: &str, mut look: Look) -> T
+where
+    Look: FnMut() -> Seen,
+    Seen: Future<Output = Result<T, String>>,
+{
+    for _ in 1..LOOKS {
+        eventually(what, &mut look).await;
+    }
+    eventually(what, look).await
+}
+
+/// Creates a topic and waits until every broker knows it, all replicas are in sync and all partitions are led.
 pub async fn created(world: &dyn World, topic: NewTopic) -> Topic {
     let name = topic.name.clone();
     let outcome = world.admin().create_topics(&[topic], tidegate_kafka::WriteMode::Apply).await;
     let id = outcome[&name].clone().expect("the topic is created").expect("the answer has the topic's id");
-    let topic = eventually("the topic", || described_in_full(world, &name)).await;
-    assert_eq!(topic.id, id, "the id that creation told is the topic's");
-    topic
+    everywhere("the topic, whoever is asked", || async {
+        let topic = described_in_full(world, &name).await?;
+        if topic.id == id { Ok(topic) } else { Err(format!("not the id that creation told, {id}: {topic:?}")) }
+    })
+    .await
 }
 
 pub async fn described_in_full(world: &dyn World, name: &str) -> Result<Topic, String> {

@@ -111,7 +111,8 @@ pub async fn published_is_committed(topic: &Topic, pool: &PgPool) {
     let committed: BTreeMap<_, Vec<_>> =
         counters.into_iter().map(|(key, value)| (key, (1..=value).collect())).collect();
     assert!(!committed.is_empty());
-    assert_eq!(by_key(&topic.records().await), committed);
+    let all = committed.values().map(Vec::len).sum();
+    assert_eq!(by_key(&topic.records_once(|records| records.len() >= all).await), committed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +127,7 @@ async fn an_event_is_published_as_it_was_written_soon_after_its_commit_and_leave
     }
     published_is_committed(&topic, &database.pool).await;
     // The sweep is an hour away: it was told.
-    assert!(committed.elapsed() < Duration::from_secs(30));
+    assert!(committed.elapsed() < config(&topic.name).sweep);
     for record in topic.records().await {
         let key = record.key.clone().unwrap();
         assert_eq!(record.partition, partition::of_key(&key, 6) as i32, "{}", String::from_utf8_lossy(&key));
@@ -247,7 +248,8 @@ async fn a_restored_database_whose_numbers_start_over_is_published_whole() {
         eventually("the outbox is empty", || async { relay.handle.stats().await.unwrap().unprocessed_events == 0 })
             .await;
         relay.stop().await;
-        assert_eq!(by_key(&topic.records().await), BTreeMap::from([("alice".to_owned(), published)]));
+        let records = topic.records_once(|records| records.len() >= published.len()).await;
+        assert_eq!(by_key(&records), BTreeMap::from([("alice".to_owned(), published)]));
     }
     let positions = topic.committed(&format!("kafka-publisher.{}", topic.name)).await;
     assert_eq!(positions.into_values().collect::<Vec<_>>(), [4]);
@@ -268,13 +270,13 @@ async fn what_waits_is_counted_exactly_by_the_databases_clock() {
     let mut never = database.pool.begin().await.unwrap();
     count(&mut never, &topic.name, "eve").await;
     never.rollback().await.unwrap();
+    let aged = Instant::now();
     sqlx::query("UPDATE tidegate.outbox SET created_at = clock_timestamp() - interval '90 s' WHERE key = 'bob'")
         .execute(&database.pool)
         .await
         .unwrap();
-    let asked = Instant::now();
     let stats = handle.stats().await.unwrap();
-    let took = asked.elapsed().as_millis() as i64 + 1000;
+    let took = aged.elapsed().as_millis() as i64 + 1000;
     assert_eq!(stats.unprocessed_events, 3);
     assert!((90_000..=90_000 + took).contains(&stats.lag_ms), "{} ms", stats.lag_ms);
 

@@ -9,11 +9,13 @@ use std::{
 
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication, TopicResult},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, KafkaResult},
     message::{Header, OwnedHeaders},
-    producer::{FutureProducer, FutureRecord},
+    producer::{DeliveryFuture, FutureProducer, FutureRecord},
+    types::RDKafkaErrorCode,
 };
 use sqlx::{Connection, PgConnection, PgPool};
 use tidegate_runtime::{consumer::Record, database, kafka};
@@ -49,11 +51,14 @@ fn client() -> ClientConfig {
     kafka::client(&kafka(), "test")
 }
 
+/// A topic's configuration: keys and values.
+pub type Configs = &'static [(&'static str, &'static str)];
+
 /// A topic that goes when the test does.
 pub struct Topic {
     pub name: String,
     pub partitions: i32,
-    configs: Vec<(&'static str, &'static str)>,
+    configs: Configs,
 }
 
 impl Topic {
@@ -62,23 +67,26 @@ impl Topic {
     }
 
     /// With configuration of its own.
-    pub async fn create_with(partitions: i32, configs: &[(&'static str, &'static str)]) -> Self {
+    pub async fn create_with(partitions: i32, configs: Configs) -> Self {
         let name = format!("test-{}", Uuid::new_v4().simple());
-        let topic = Self { name, partitions, configs: configs.to_vec() };
-        topic.make().await;
+        let topic = Self { name, partitions, configs };
+        // Nobody else has that name: where it is taken, a request has worked whose answer was lost.
+        topic.make(|made| matches!(made, Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)))).await;
         topic
     }
 
-    /// Makes the topic under its name, again if it was deleted.
-    pub async fn make(&self) {
+    /// Makes the topic under its name again, which was deleted. That takes the brokers a moment; until then its name is taken.
+    pub async fn make_again(&self) {
+        self.make(Result::is_ok).await;
+    }
+
+    async fn make(&self, is_made: impl Fn(&TopicResult) -> bool) {
         let admin: AdminClient<DefaultClientContext> = client().create().unwrap();
         let replicas = TopicReplication::Fixed(3);
         let new = NewTopic::new(&self.name, self.partitions, replicas).set("min.insync.replicas", "2");
         let new = self.configs.iter().fold(new, |new, (name, value)| new.set(name, value));
-        // Deleting a topic takes the brokers a moment; until then its name is taken.
         eventually("the topic is created", || async {
-            let made = admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
-            made[0].is_ok()
+            admin.create_topics([&new], &AdminOptions::new()).await.is_ok_and(|made| is_made(&made[0]))
         })
         .await;
         eventually("all brokers know the topic", || async {
@@ -104,16 +112,38 @@ impl Topic {
         tokio::task::spawn_blocking(move || read(&name, partitions)).await.unwrap()
     }
 
+    /// Its records once they are enough: the parts of a transaction can be read one by one after its commit was answered. What is not
+    /// there at the deadline is left to the caller to miss.
+    pub async fn records_once(&self, enough: impl Fn(&[Record]) -> bool) -> Vec<Record> {
+        let begun = Instant::now();
+        loop {
+            let records = self.records().await;
+            if enough(&records) || begun.elapsed() > DEADLINE {
+                return records;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Writes records with those keys and values, each into its key's partition.
     pub async fn produce(&self, records: impl IntoIterator<Item = (String, String)>) {
         let producer: FutureProducer = kafka::producer(&kafka(), "test").create().unwrap();
-        let mut sent = Vec::new();
-        for (key, value) in records {
-            sent.push(producer.send_result(FutureRecord::to(&self.name).key(&key).payload(&value)).unwrap());
-        }
+        let sent: Vec<_> = records.into_iter().map(|record| self.send(&producer, record)).collect();
         for delivery in sent {
             delivery.await.unwrap().unwrap();
         }
+    }
+
+    /// The same, each when the one before it is in the log.
+    pub async fn produce_one_by_one(&self, records: impl IntoIterator<Item = (String, String)>) {
+        let producer: FutureProducer = kafka::producer(&kafka(), "test").create().unwrap();
+        for record in records {
+            self.send(&producer, record).await.unwrap().unwrap();
+        }
+    }
+
+    fn send(&self, producer: &FutureProducer, (key, value): (String, String)) -> DeliveryFuture {
+        producer.send_result(FutureRecord::to(&self.name).key(&key).payload(&value)).unwrap()
     }
 
     /// Writes that record, key, value and headers as they are, into that partition.
@@ -128,24 +158,18 @@ impl Topic {
         producer.send_result(sent).unwrap().await.unwrap().unwrap();
     }
 
-    /// Lets it take batches of that many bytes.
-    pub async fn allow(&self, bytes: usize) {
-        let admin: AdminClient<DefaultClientContext> = client().create().unwrap();
-        let bytes = bytes.to_string();
-        let alter = AlterConfig::new(ResourceSpecifier::Topic(&self.name))
-            .set("max.message.bytes", &bytes)
-            .set("min.insync.replicas", "2");
-        admin.alter_configs([&alter], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
-    }
-
-    /// What a group has committed, by partition.
+    /// What a group has committed, by partition; what is committed in a transaction, once that is over.
     pub async fn committed(&self, group: &str) -> HashMap<i32, i64> {
         let (name, partitions, group) = (self.name.clone(), self.partitions, group.to_owned());
         tokio::task::spawn_blocking(move || {
             let reader: BaseConsumer = client().set("group.id", group).create().unwrap();
             let mut list = TopicPartitionList::new();
             list.add_partition_range(&name, 0, partitions - 1);
-            let answered = reader.committed_offsets(list, Duration::from_secs(10)).unwrap();
+            let answered = answered(|| {
+                let offsets = reader.committed_offsets(list.clone(), Duration::from_secs(10))?;
+                offsets.elements().into_iter().try_for_each(|element| element.error())?;
+                Ok(offsets)
+            });
             let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
             answered.elements().iter().filter_map(|e| Some((e.partition(), offset(e.offset())?))).collect()
         })
@@ -168,6 +192,18 @@ impl Drop for Topic {
     }
 }
 
+/// What librdkafka answers, asked again while it does not: a coordinator loads, a leader moves, a transaction's outcome is being written.
+fn answered<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(error) => assert!(begun.elapsed() < DEADLINE, "asked for {} s, and still: {error}", DEADLINE.as_secs()),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 fn read(topic: &str, partitions: i32) -> Vec<Record> {
     let consumer: BaseConsumer = client()
         .set("group.id", "test-reader")
@@ -181,13 +217,13 @@ fn read(topic: &str, partitions: i32) -> Vec<Record> {
     list.set_all_offsets(Offset::Beginning).unwrap();
     consumer.assign(&list).unwrap();
     // To the ends as they are now: somebody may be writing faster than this reads.
-    let watermarks = |partition| consumer.fetch_watermarks(topic, partition, Duration::from_secs(10)).unwrap();
-    let ends: Vec<i64> = (0..partitions).map(|partition| watermarks(partition).1).collect();
+    let watermarks = |partition| consumer.fetch_watermarks(topic, partition, Duration::from_secs(10));
+    let ends: Vec<i64> = (0..partitions).map(|partition| answered(|| watermarks(partition)).1).collect();
     let mut records = Vec::new();
     let mut open: BTreeSet<i32> = (0..partitions).collect();
-    let begun = Instant::now();
+    let (begun, mut trouble) = (Instant::now(), None);
     while !open.is_empty() {
-        assert!(begun.elapsed() < DEADLINE, "the topic could not be read to its end");
+        assert!(begun.elapsed() < DEADLINE, "the topic could not be read to its end; the last error: {trouble:?}");
         match consumer.poll(Duration::from_millis(500)) {
             Some(Ok(message)) => {
                 let record = Record::from_message(&message);
@@ -196,8 +232,9 @@ fn read(topic: &str, partitions: i32) -> Vec<Record> {
                 }
                 records.push(record);
             }
-            Some(Err(rdkafka::error::KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
-            Some(Err(error)) => panic!("{error}"),
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+            // A broker that is restarted under the reader: librdkafka reconnects, the deadline decides.
+            Some(Err(error)) => trouble = Some(error),
             None => {}
         }
     }

@@ -1,9 +1,11 @@
 //! The binary as a process, and how to talk to it.
 
 use std::{
+    collections::BTreeSet,
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::Mutex,
 };
 
 use reqwest::StatusCode;
@@ -19,9 +21,15 @@ pub struct Process {
     log: std::path::PathBuf,
 }
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now, and that nobody else was given: a process listens a while after it was told its port.
 pub(super) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
 }
 
 impl Process {

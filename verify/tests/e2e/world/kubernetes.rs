@@ -247,6 +247,7 @@ impl World {
         .await;
         eventually("the broker may come back", SOON, async || scale(brokers.len()).await).await;
         self.pods_are_ready("kafka", BROKERS, brokers.len(), &[]).await;
+        self.broker_lets_in(&format!("kafka-{rest}")).await;
         if let Err(panic) = told {
             resume_unwind(panic);
         }

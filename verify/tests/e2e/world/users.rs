@@ -18,10 +18,14 @@ use rdkafka::{
 };
 use serde_json::json;
 use tidegate_kafka::{Acl, AclFilter, KafkaAdmin, Krafka};
+use tidegate_settings::binding::Secret as Password;
+use uuid::Uuid;
 
 use super::{SOON, World, ensure, eventually};
 
 const REQUEST: Duration = Duration::from_secs(15);
+/// Where the first broker is reached from this machine; the others follow.
+const PORT_OF_THE_FIRST: u16 = 30093;
 
 /// What became of something that was tried.
 pub type Tried = Result<(), RDKafkaErrorCode>;
@@ -158,6 +162,25 @@ impl World {
     /// Kafka's ACLs and users, as an administrator has them.
     pub fn administration(&self) -> Krafka {
         self.environment.kafka.administration()
+    }
+
+    /// Makes users and removes them again.
+    pub async fn users_come_and_go(&self, count: usize) {
+        let names: Vec<String> = (0..count).map(|number| self.name(&format!("passer-by-{number}"))).collect();
+        let password = |name: &String| (name.clone(), Password::new(Uuid::new_v4().to_string()));
+        let made = self.administration().upsert_users(&names.iter().map(password).collect()).await;
+        assert!(made.values().all(Result::is_ok), "{made:?}");
+        let removed = self.administration().delete_users(&names).await;
+        assert!(removed.values().all(Result::is_ok), "{removed:?}");
+    }
+
+    /// Waits until a broker, by the name of its pod, lets the administrator in.
+    pub async fn broker_lets_in(&self, pod: &str) {
+        let number: u16 = pod.rsplit('-').next().and_then(|number| number.parse().ok()).expect("a broker has a number");
+        let mut config = self.environment.kafka.client_config();
+        config.set("bootstrap.servers", format!("localhost:{}", PORT_OF_THE_FIRST + number));
+        let client = Client { username: self.environment.kafka.username.clone(), config };
+        client.comes_to_log_in(true).await;
     }
 
     /// What is said of a user.

@@ -52,6 +52,8 @@ struct Objects {
     pods: Vec<Value>,
     tokens: BTreeMap<String, String>,
     version: u64,
+    /// So many status writes are taken; none for all.
+    status_writes: Option<usize>,
 }
 
 /// A controller's surroundings: an API server, a Kafka, and the stores that watches would fill.
@@ -170,6 +172,11 @@ impl World {
         self.objects.lock().unwrap().pods = hashes.iter().map(pod).collect();
     }
 
+    /// So many status writes are taken from now on; others fail.
+    pub fn take_status_writes(&self, count: usize) {
+        self.objects.lock().unwrap().status_writes = Some(count);
+    }
+
     /// A token of a user, for whoever it is reviewed.
     pub fn token(&self, token: &str, user: &str) {
         self.objects.lock().unwrap().tokens.insert(token.to_owned(), user.to_owned());
@@ -207,6 +214,14 @@ impl Objects {
                 "authenticated": user.is_some(), "user": {"username": user}, "audiences": body["spec"]["audiences"],
             });
             return Some((StatusCode::CREATED, review));
+        }
+        if what.ends_with("/status")
+            && let Some(left) = &mut self.status_writes
+        {
+            match left.checked_sub(1) {
+                Some(fewer) => *left = fewer,
+                None => return Some(status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")),
+            }
         }
         if what.is_empty() {
             return Some((StatusCode::OK, json!({"metadata": {"name": "kube-system", "uid": "cluster-1"}})));

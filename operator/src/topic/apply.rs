@@ -27,6 +27,20 @@ pub enum ApplyError {
     Later(GatewayError),
 }
 
+impl ApplyError {
+    /// Whether Kafka has said that it did nothing, or was never asked. Otherwise it may have done it all the same.
+    pub fn changed_nothing(&self) -> bool {
+        match self {
+            Self::Refused(_, extent) => *extent == Extent::Nothing,
+            Self::Later(GatewayError::Kafka(error)) => match error {
+                AdminError::Authentication { .. } | AdminError::Tls { .. } | AdminError::Settings { .. } => true,
+                _ => lacks_rights(error),
+            },
+            Self::Later(_) => false,
+        }
+    }
+}
+
 /// What came of creating a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {

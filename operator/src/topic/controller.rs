@@ -14,7 +14,7 @@ use tidegate_crds::{
 use tidegate_kafka::NewTopic;
 
 use super::{
-    apply::{self, Created, Extent},
+    apply::{self, ApplyError, Created, Extent},
     claims::{self, Claim},
     delete,
     desired::Desired,
@@ -192,7 +192,11 @@ impl One<'_> {
         let progress = Refusal::new("Creating", format!("creating topic {name}"));
         let tried_before = self.context.topic_memories.status(self.topic).intent.is_some_and(|intent| intent.create);
         self.intend(TopicIntent { create: true, config_keys }, progress, None, seen).await?;
-        match apply::create(seen.gateway, topic).await? {
+        let created = apply::create(seen.gateway, topic).await;
+        if created.as_ref().is_err_and(ApplyError::changed_nothing) {
+            self.forget_intent();
+        }
+        match created? {
             Created::Now(id) => {
                 self.memory(|memory| memory.created = Some((id, Instant::now())));
                 let note = format!("created topic {name} with {partitions} partitions and {replicas} replicas");

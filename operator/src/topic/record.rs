@@ -86,11 +86,13 @@ impl One<'_> {
 
     /// Puts on record that nothing came of an intent, and that what is there is somebody else's.
     pub(super) async fn withdraw(&self) -> Result<(), TopicError> {
-        let previous = self.context.topic_memories.status(self.topic);
-        let next = KafkaTopicStatus { intent: None, ..previous.clone() };
-        self.write(&previous, next).await
+        // Forgotten first: whether or not the API server takes it, no attempt was made.
+        self.forget_intent();
+        let status = self.context.topic_memories.status(self.topic);
+        self.write(&status, status.clone()).await
     }
 
+    /// Nothing came of an intent: the next status that is written is without it.
     pub(super) fn forget_intent(&self) {
         let mut status = self.context.topic_memories.status(self.topic);
         status.intent = None;

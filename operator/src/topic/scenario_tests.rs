@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 use tidegate_crds::KafkaTopic;
-use tidegate_kafka::{Api, NewTopic, WriteMode, twin::Fault};
+use tidegate_kafka::{Api, ErrorCode, NewTopic, WriteMode, twin::Fault};
 
 use super::{delete::FINALIZER, drift, reconcile};
 use crate::testing::{World, last_status};
@@ -112,6 +112,34 @@ async fn a_topic_that_others_made_a_moment_ago_is_theirs_though_no_broker_told_o
         settle(&world, &mut topic).await;
         assert!(reason(&topic).contains(outcome), "{policy}: {}", reason(&topic));
         assert_eq!(topic.status.as_ref().unwrap().intent, None, "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn an_intent_that_the_api_server_does_not_let_go_of_is_no_attempt_either() {
+    let world = World::new();
+    made_behind_the_brokers_back(&world).await;
+    let mut topic = topic(json!({"adoptionPolicy": "Never"}));
+    world.watch(&topic);
+    world.take_status_writes(1);
+    assert!(reconcile(Arc::new(topic.clone()), world.context.clone()).await.is_err());
+    world.take_status_writes(usize::MAX);
+    settle(&world, &mut topic).await;
+    assert!(reason(&topic).contains("TopicExists"), "{}", reason(&topic));
+}
+
+#[tokio::test]
+async fn what_others_make_while_the_operator_may_not_is_theirs() {
+    let refused = Fault::Refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED, "Topic authorization failed.".into());
+    for fault in [refused, Fault::Authentication] {
+        let world = World::new();
+        world.twin.fail_next(Api::CreateTopics, fault.clone());
+        let mut topic = topic(json!({"adoptionPolicy": "Never"}));
+        world.watch(&topic);
+        assert!(reconcile(Arc::new(topic.clone()), world.context.clone()).await.is_err());
+        world.twin.create_topics(&[NewTopic::new("orders", 3, 3)], WriteMode::Apply).await;
+        settle(&world, &mut topic).await;
+        assert!(reason(&topic).contains("TopicExists"), "{fault:?}: {}", reason(&topic));
     }
 }
 

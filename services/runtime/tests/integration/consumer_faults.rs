@@ -20,8 +20,8 @@ use tidegate_runtime::{
 use tokio::task::JoinHandle;
 
 use crate::{
-    consumer::{Stream, config, numbered},
     process::{Process, is_part, told},
+    stream::{Stream, config, numbered},
     support::{Database, Topic, all_are_done, connect, eventually, kafka, soon},
 };
 

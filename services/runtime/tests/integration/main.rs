@@ -12,5 +12,6 @@ mod process;
 mod producer;
 mod projector;
 mod rotation;
+mod stream;
 mod support;
 mod users;

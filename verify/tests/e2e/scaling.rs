@@ -84,7 +84,7 @@ async fn a_processor_gets_pods_when_it_is_behind_and_gives_them_back() {
         for _ in 0..CHUNKS {
             burst(world, &topic, CHUNK).await;
         }
-        let scaled = eventually("there is more than one pod", LATER * 2, async || {
+        let scaled = eventually("there is more than one pod", LATER, async || {
             let found = scaling(world).await?;
             ensure(found["scaling"]["desired"].as_i64() > Some(1), || found.to_string()).map(|()| found)
         })
@@ -96,7 +96,7 @@ async fn a_processor_gets_pods_when_it_is_behind_and_gives_them_back() {
         world.event_says(NAME, &["ScaledOut", "records behind"]).await;
 
         // They get through, and go when one was enough for the window.
-        eventually("there is one pod again", LATER * 2, async || {
+        eventually("there is one pod again", LATER, async || {
             let found = scaling(world).await?;
             ensure(found["scaling"]["desired"] == 1 && found["replicas"] == 1, || found.to_string())
         })

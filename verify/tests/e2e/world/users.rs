@@ -24,8 +24,6 @@ use uuid::Uuid;
 use super::{SOON, World, ensure, eventually};
 
 const REQUEST: Duration = Duration::from_secs(15);
-/// Where the first broker is reached from this machine; the others follow.
-const PORT_OF_THE_FIRST: u16 = 30093;
 
 /// What became of something that was tried.
 pub type Tried = Result<(), RDKafkaErrorCode>;
@@ -176,11 +174,9 @@ impl World {
 
     /// Waits until a broker, by the name of its pod, lets the administrator in.
     pub async fn broker_lets_in(&self, pod: &str) {
-        let number: u16 = pod.rsplit('-').next().and_then(|number| number.parse().ok()).expect("a broker has a number");
-        let mut config = self.environment.kafka.client_config();
-        config.set("bootstrap.servers", format!("localhost:{}", PORT_OF_THE_FIRST + number));
-        let client = Client { username: self.environment.kafka.username.clone(), config };
-        client.comes_to_log_in(true).await;
+        let number = pod.rsplit('-').next().and_then(|number| number.parse().ok()).expect("a broker has a number");
+        let (username, config) = (self.environment.kafka.username.clone(), self.at_broker(number));
+        Client { username, config }.comes_to_log_in(true).await;
     }
 
     /// What is said of a user.

@@ -62,13 +62,13 @@ pub async fn run(context: Arc<Context>) {
     let mut ticks = interval(context.config.lag_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // What is shown, for as long as it is kept.
-    let mut _shown = Arc::default();
+    let mut _shown = None;
     loop {
         ticks.tick().await;
         let (mut news, cycle) = cycle(&context, &mut engines, clock).await;
         let cycle = Arc::new(cycle);
         context.metrics.lag.publish(&cycle);
-        _shown = cycle;
+        _shown = Some(cycle);
         news.extend(scaling::cycle(&context));
         for pipeline in news {
             let _ = context.pipeline_triggers.send(pipeline);
@@ -82,7 +82,7 @@ async fn cycle(
     engines: &mut BTreeMap<String, Engine>,
     clock: Clock,
 ) -> (Vec<ObjectRef<EventPipeline>>, Cycle) {
-    let started = Instant::now();
+    let (began, began_at) = (Instant::now(), clock.now());
     for connection in context.connections.keys() {
         engines.entry(connection.clone()).or_default();
     }
@@ -95,7 +95,8 @@ async fn cycle(
             (connection, of.collect::<Vec<_>>(), gateway.lag_requests())
         })
     });
-    let (mut news, mut cycle, mut exist) = (Vec::new(), Cycle::default(), BTreeSet::new());
+    let mut cycle = Cycle { began, began_at, seconds: 0.0, processors: Vec::new(), requests: BTreeMap::new() };
+    let (mut news, mut exist) = (Vec::new(), BTreeSet::new());
     for (connection, readings, requests) in future::join_all(clusters).await {
         let now = Instant::now();
         cycle.requests.extend(requests.into_iter().map(|(broker, sent)| ((connection.clone(), broker), sent)));
@@ -110,7 +111,7 @@ async fn cycle(
         }
     }
     context.readings.retain(|key| exist.contains(key));
-    cycle.seconds = started.elapsed().as_secs_f64();
+    cycle.seconds = began.elapsed().as_secs_f64();
     (news, cycle)
 }
 

@@ -1,12 +1,13 @@
 //! Lag for Prometheus: written from the readings that there are when somebody asks, without a call to Kafka. What is unknown is no series.
 //!
 //! The readings belong to a leadership, and are held weakly: with it, the series go. So a pod that lost the lease does not go on showing
-//! what it once read.
+//! what it once read; nor does one whose reading hangs.
 
 use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, PoisonError, RwLock, Weak},
+    time::{Duration, Instant},
 };
 
 use prometheus_client::{
@@ -39,9 +40,16 @@ pub struct Shown {
     pub reading: Arc<Reading>,
 }
 
+/// What was read longer ago than that is not known any more. A cycle takes less, also where every request comes to its deadline.
+const STALE: Duration = Duration::from_secs(120);
+
 /// What one cycle over all connections brought.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Cycle {
+    /// When it began: what was committed and written before that is in it.
+    pub began: Instant,
+    /// The same by the clock, in milliseconds since the Unix epoch.
+    pub began_at: i64,
     /// Every processor that consumes.
     pub processors: Vec<Shown>,
     /// How long it took.
@@ -77,10 +85,13 @@ impl Collector for Series {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Written {
         let last = self.last.read().unwrap_or_else(PoisonError::into_inner).upgrade();
         let Some(cycle) = last else { return Ok(()) };
+        of_the_cycle(&mut encoder, &cycle)?;
+        if cycle.began.elapsed() > STALE {
+            return Ok(());
+        }
         of_processors(&mut encoder, &cycle)?;
         of_topics(&mut encoder, &cycle)?;
         of_partitions(&mut encoder, &cycle)?;
-        of_the_cycle(&mut encoder, &cycle)?;
         if self.as_kafka_exporter { kafka_exporter::encode(&mut encoder, &cycle) } else { Ok(()) }
     }
 }
@@ -245,6 +256,11 @@ fn of_the_cycle(encoder: &mut DescriptorEncoder<'_>, cycle: &Cycle) -> Written {
         encoder,
         ("tidegate_lag_cycle_seconds", "Time that the last reading of all lag took"),
         std::iter::once((Vec::new(), Some(cycle.seconds))),
+    )?;
+    gauge(
+        encoder,
+        ("tidegate_lag_cycle_timestamp_seconds", "Unix time at which the last reading of all lag began"),
+        std::iter::once((Vec::new(), Some(cycle.began_at as f64 / 1000.0))),
     )?;
     let brokers: Vec<(&str, String, f64)> = cycle
         .requests

@@ -93,8 +93,9 @@ impl One<'_> {
         // Seconds are what the API server keeps.
         let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
         self.memory(|memory| memory.growth_told = None);
-        self.begin(TopicGrowth { since: Some(Time(now)), ..growth }, refusal.clone(), seen).await?;
-        self.context.events.normal(&self.about, &refusal.reason, "Grow", refusal.message).await;
+        // Told first: nobody enters a step twice, so whoever is killed in between would have told nobody. Twice is once in an Event.
+        self.context.events.normal(&self.about, &refusal.reason, "Grow", refusal.message.clone()).await;
+        self.begin(TopicGrowth { since: Some(Time(now)), ..growth }, refusal, seen).await?;
         Ok(())
     }
 

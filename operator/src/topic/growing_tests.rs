@@ -123,6 +123,20 @@ async fn each_step_is_on_record_before_the_next_and_an_operator_that_dies_after_
 }
 
 #[tokio::test]
+async fn a_step_is_told_of_before_it_is_on_record() {
+    let twin = Twin::new();
+    let status = three_partitions(&twin).await.status;
+    let topic = KafkaTopic { status, ..topic(5, Some("5")) };
+    let world = World::after(&twin);
+    world.watch(&topic);
+    world.watch_pipeline(&pipeline(json!([reader()])));
+    world.take_status_writes(0);
+    assert!(reconcile(Arc::new(topic), world.context.clone()).await.is_err());
+    let told: Vec<_> = world.conversation().into_iter().filter(|(line, _)| line.contains("/events")).collect();
+    assert!(told.iter().any(|(_, event)| event["reason"] == "StoppingProducers"), "{told:?}");
+}
+
+#[tokio::test]
 async fn while_a_pod_of_a_producer_is_there_nothing_grows_and_giving_up_ends_it() {
     let twin = Twin::new();
     let status = three_partitions(&twin).await.status;

@@ -106,7 +106,9 @@ fn what_was_read_long_ago_is_not_shown_any_more_but_when_that_was() {
         let cycle = Arc::new(Cycle { began, ..Arc::unwrap_or_clone(fresh) });
         series.publish(&cycle);
         let text = text(&series);
-        for name in ["tidegate_processor_lag_records", "tidegate_processor_consumed_records_total", "kafka_consumergroup_lag"] {
+        for name in
+            ["tidegate_processor_lag_records", "tidegate_processor_consumed_records_total", "kafka_consumergroup_lag"]
+        {
             assert_eq!(lines(&text, name).is_empty(), !is_shown, "{name} {seconds} s after it was read: {text}");
         }
         assert_eq!(lines(&text, "tidegate_lag_cycle_timestamp_seconds").len(), 1, "{text}");

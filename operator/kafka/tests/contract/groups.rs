@@ -10,9 +10,14 @@ async fn described(world: &dyn World, id: &str) -> Result<Group, AdminError> {
     world.admin().describe_groups(&[id.to_owned()]).await.remove(id).expect("an outcome")
 }
 
+/// What a group has committed, when its coordinator answers. It may move, and has to be loaded first then.
 async fn committed(world: &dyn World, id: &str) -> BTreeMap<TopicPartition, i64> {
-    let offsets = world.admin().committed_offsets(&[id.to_owned()]).await.remove(id).expect("an outcome");
-    offsets.expect("the group's coordinator answers").into_iter().map(|(key, commit)| (key, commit.offset)).collect()
+    eventually("the coordinator", || async {
+        let offsets = world.admin().committed_offsets(&[id.to_owned()]).await.remove(id).expect("an outcome");
+        let offsets = offsets.map_err(|error| error.to_string())?;
+        Ok(offsets.into_iter().map(|(key, commit)| (key, commit.offset)).collect())
+    })
+    .await
 }
 
 pub async fn a_group_that_does_not_exist_is_not_found_and_has_committed_nothing(world: &dyn World) {

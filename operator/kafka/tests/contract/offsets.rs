@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_kafka::{ErrorCode, ListedOffset, NewTopic, OffsetSpec, TopicPartition};
 
-use super::world::{World, code, created, eventually, gone};
+use super::world::{World, code, created, eventually, gone, keeping};
 
 const ALL: [OffsetSpec; 5] = [
     OffsetSpec::Earliest,
@@ -39,7 +39,7 @@ pub async fn an_empty_partition_begins_and_ends_at_zero(world: &dyn World) {
 
 pub async fn records_are_found_by_their_time(world: &dyn World) {
     let name = world.name("good");
-    created(world, NewTopic::new(&name, 2, 3)).await;
+    created(world, keeping(&name, 2)).await;
     let (full, empty) = (TopicPartition::new(&name, 0), TopicPartition::new(&name, 1));
     let noon = 1_767_268_800_000;
     world.produce(&full, &[noon, noon + 2_000, noon + 1_000]).await;
@@ -67,7 +67,7 @@ pub async fn records_are_found_by_their_time(world: &dyn World) {
 
 pub async fn an_open_transaction_holds_the_last_stable_offset_back(world: &dyn World) {
     let name = world.name("good");
-    created(world, NewTopic::new(&name, 1, 3)).await;
+    created(world, keeping(&name, 1)).await;
     let key = TopicPartition::new(&name, 0);
     let noon = 1_767_268_800_000;
     world.produce(&key, &[noon, noon]).await;
@@ -105,7 +105,7 @@ async fn records<const N: usize>(world: &dyn World, key: &TopicPartition, from: 
 
 pub async fn markers_of_transactions_are_nothing_to_read(world: &dyn World) {
     let name = world.name("good");
-    created(world, NewTopic::new(&name, 1, 3)).await;
+    created(world, keeping(&name, 1)).await;
     let key = TopicPartition::new(&name, 0);
     let noon = 1_767_268_800_000;
     assert_eq!(records(world, &key, [0]).await, [0], "an empty partition");
@@ -125,7 +125,7 @@ pub async fn markers_of_transactions_are_nothing_to_read(world: &dyn World) {
 
 pub async fn the_first_record_that_can_be_read_is_told_with_its_time(world: &dyn World) {
     let name = world.name("good");
-    created(world, NewTopic::new(&name, 2, 3)).await;
+    created(world, keeping(&name, 2)).await;
     let (key, other) = (TopicPartition::new(&name, 0), TopicPartition::new(&name, 1));
     let noon = 1_767_268_800_000;
     world.produce(&key, &[noon, noon + 60_000]).await;

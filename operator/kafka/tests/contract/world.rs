@@ -1,11 +1,11 @@
 //! The world that a story happens in, and what every story needs of it: own names, patience, and order left behind.
 
-use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
+use std::{collections::BTreeMap, future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
 use tidegate_kafka::{
-    AclFilter, AdminError, ErrorCode, GroupKind, KafkaAdmin, LoggedRecord, NewTopic, Topic, TopicPartition,
+    AclFilter, AdminError, ErrorCode, GroupKind, KafkaAdmin, LoggedRecord, NewTopic, OffsetSpec, Topic, TopicPartition,
 };
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -127,7 +127,7 @@ where
 }
 
 /// Looks until every broker has it. Any of them answers, and each learns of a change by itself.
-async fn everywhere<T, Look, Seen>(what: &str, mut look: Look) -> T
+pub async fn everywhere<T, Look, Seen>(what: &str, mut look: Look) -> T
 where
     Look: FnMut() -> Seen,
     Seen: Future<Output = Result<T, String>>,
@@ -138,16 +138,31 @@ where
     eventually(what, look).await
 }
 
+/// A topic whose records stay, of whatever time they are. Every five minutes brokers remove what retention has outlived, also from the
+/// segment that is being written.
+pub fn keeping(name: &str, partitions: i32) -> NewTopic {
+    NewTopic::new(name, partitions, 3).config("retention.ms", "-1")
+}
+
 /// Creates a topic and waits until every broker knows it, all replicas are in sync and all partitions are led.
 pub async fn created(world: &dyn World, topic: NewTopic) -> Topic {
     let name = topic.name.clone();
     let outcome = world.admin().create_topics(&[topic], tidegate_kafka::WriteMode::Apply).await;
     let id = outcome[&name].clone().expect("the topic is created").expect("the answer has the topic's id");
-    everywhere("the topic, whoever is asked", || async {
+    let topic = everywhere("the topic, whoever is asked", || async {
         let topic = described_in_full(world, &name).await?;
         if topic.id == id { Ok(topic) } else { Err(format!("not the id that creation told, {id}: {topic:?}")) }
     })
-    .await
+    .await;
+    // A broker tells of a topic before it has made its logs; until then it leads none of its partitions.
+    let latest = |index| (TopicPartition::new(&name, index), OffsetSpec::Latest);
+    let ends: BTreeMap<_, _> = topic.partitions.iter().map(|partition| latest(partition.index)).collect();
+    eventually("the leaders", || async {
+        let asked = world.admin().list_offsets(&ends).await;
+        asked.into_values().find_map(Result::err).map_or(Ok(()), |error| Err(error.to_string()))
+    })
+    .await;
+    topic
 }
 
 pub async fn described_in_full(world: &dyn World, name: &str) -> Result<Topic, String> {

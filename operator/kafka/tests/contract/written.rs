@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use tidegate_kafka::{CommittedOffset, ErrorCode, GroupKind, GroupState, LoggedRecord, NewTopic, TopicPartition};
 
-use super::world::{World, code, created, eventually};
+use super::world::{World, code, created, eventually, keeping};
 
 async fn committed(world: &dyn World, group: &str) -> BTreeMap<TopicPartition, i64> {
-    let offsets = world.admin().committed_offsets(&[group.to_owned()]).await.remove(group).expect("an outcome");
-    offsets.expect("the coordinator answers").into_iter().map(|(key, commit)| (key, commit.offset)).collect()
+    positions(world, group).await.into_iter().map(|(key, commit)| (key, commit.offset)).collect()
 }
 
 async fn until_committed(world: &dyn World, group: &str, expected: &BTreeMap<TopicPartition, i64>) {
@@ -89,7 +88,7 @@ async fn a_group_with_members_keeps_its_offsets(world: &dyn World, kind: GroupKi
 
 pub async fn records_are_read_with_all_that_they_carry(world: &dyn World) {
     let name = world.name("good");
-    created(world, NewTopic::new(&name, 2, 3)).await;
+    created(world, keeping(&name, 2)).await;
     let key = |index| TopicPartition::new(&name, index);
     let record = |offset: i64| LoggedRecord {
         offset,
@@ -127,7 +126,7 @@ pub async fn records_are_read_with_all_that_they_carry(world: &dyn World) {
 
 pub async fn records_of_an_open_transaction_are_read_when_it_has_committed(world: &dyn World) {
     let name = world.name("good");
-    created(world, NewTopic::new(&name, 1, 3)).await;
+    created(world, keeping(&name, 1)).await;
     let key = TopicPartition::new(&name, 0);
     world.open_transaction(&key, &[1, 2]).await;
     // A broker may end an answer before the stable end that it names.
@@ -153,10 +152,13 @@ pub async fn records_of_an_open_transaction_are_read_when_it_has_committed(world
     .await;
 }
 
-/// What a group has committed, with the text that goes with it.
+/// What a group has committed, with the text that goes with it, when its coordinator answers. It may move, and has to be loaded first then.
 async fn positions(world: &dyn World, group: &str) -> BTreeMap<TopicPartition, CommittedOffset> {
-    let offsets = world.admin().committed_offsets(&[group.to_owned()]).await.remove(group).expect("an outcome");
-    offsets.expect("the coordinator answers")
+    eventually("the coordinator", || async {
+        let offsets = world.admin().committed_offsets(&[group.to_owned()]).await.remove(group).expect("an outcome");
+        offsets.map_err(|error| error.to_string())
+    })
+    .await
 }
 
 pub async fn records_and_offsets_of_a_transaction_come_together_and_only_from_the_last_writer(world: &dyn World) {

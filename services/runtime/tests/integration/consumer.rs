@@ -350,7 +350,9 @@ async fn when_the_way_to_the_brokers_changes_a_new_member_goes_on_where_the_old_
     let mounted = tidegate_settings::binding::kafka(&folder).unwrap();
     let (brokers, rotation) = Rotation::new(folder.clone(), mounted, &Metrics::default());
     let rotation = tokio::spawn(rotation.every(Duration::from_millis(100)).run(Shutdown::new()));
-    let member = Member::start_at(brokers, stream.config(), script.clone());
+    // It finishes what it has begun, however long parking takes: nothing of it comes again.
+    let patient = ConsumerConfig { drain: Duration::from_secs(30), ..stream.config() };
+    let member = Member::start_at(brokers, patient, script.clone());
     stream.source.produce(numbered(0, 200, 20)).await;
     eventually("it is at work", || async { script.handled().len() > 20 }).await;
     // The same brokers, by another list: clients are made anew.

@@ -9,7 +9,7 @@ use tidegate_runtime::{outbox::RelayConfig, shutdown::Shutdown};
 use crate::{
     outbox::{Running, TABLES, config, count_once, published_is_committed, stop_writing, write},
     process::{Process, is_part, told},
-    support::{Database, Topic, connect, connect_as, eventually},
+    support::{Database, Topic, connect, connect_as, eventually, open_transaction},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +49,7 @@ async fn publish_and_break_off(config: RelayConfig, pool: &PgPool, topic: &Topic
     };
     let (waiting, before) = (waits().await, topic.records().await.len());
     // Whoever wants to delete has to wait.
-    let mut holder = pool.begin().await.unwrap();
+    let mut holder = open_transaction(pool).await;
     sqlx::query("SELECT FROM tidegate.outbox FOR UPDATE").execute(&mut *holder).await.unwrap();
     let relay = Running::start(config, pool);
     eventually("the events are published", || async { topic.records().await.len() == before + waiting as usize }).await;

@@ -7,7 +7,7 @@ use tidegate_runtime::outbox::{CHANNEL, OutboxEvent, append, shard_of};
 
 use crate::{
     outbox::{Running, TABLES, config, count, count_once, published_is_committed},
-    support::{Database, Topic, eventually},
+    support::{Database, Topic, eventually, open_transaction},
 };
 
 /// Whether every shard's owner sleeps, as the server sees it.
@@ -72,7 +72,7 @@ async fn a_commit_notifies_once_those_who_sleep_and_nobody_who_is_awake() {
     all_sleep(&database).await;
 
     // An event waits for an older transaction, so its shard's owner has to look again and again: it is awake.
-    let mut older = database.pool.begin().await.unwrap();
+    let mut older = open_transaction(&database.pool).await;
     sqlx::query("SELECT pg_current_xact_id()").execute(&mut *older).await.unwrap();
     count_once(&database.pool, &topic.name, "alice").await;
     assert_eq!(heard(&mut listener, &database).await, [shard_of(b"alice").to_string()]);

@@ -25,7 +25,8 @@ fn record(topic: &Topic, key: &str, value: impl Into<Vec<u8>>) -> OutgoingRecord
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_is_written_as_it_was_given_where_javas_clients_place_its_key() {
-    let topic = Topic::create(10).await;
+    // The records are of 1970: retention would have them.
+    let topic = Topic::create_with(10, &[("retention.ms", "-1")]).await;
     let metrics = Metrics::default();
     let producer = producer(&metrics);
     let headers =

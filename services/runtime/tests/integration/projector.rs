@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     process::{Process, is_part, told},
-    support::{DEADLINE, Database, Topic, all_are_done, connect, eventually, kafka, soon},
+    support::{DEADLINE, Database, Topic, all_are_done, connect, eventually, kafka, open_transaction, soon},
 };
 
 /// Every record as it was applied, in the order in which it was. Nothing stops a record from being in it twice.
@@ -265,7 +265,7 @@ async fn a_member_whose_partition_was_moved_by_another_applies_nothing_twice() {
     let zombie = Member::start(config(&topic.name, &group), &database.pool, "zombie", Trap::None);
     eventually("it is at work", || async { applied(&database.pool).await == 10 }).await;
     // Another owner applies the next five; its transaction holds up the one that believes to own the partition.
-    let mut other = database.pool.begin().await.unwrap();
+    let mut other = open_transaction(&database.pool).await;
     for offset in 10..15_i64 {
         sqlx::query(
             "INSERT INTO applied (key, value, partition, record_offset, member) VALUES ('k', $1, 0, $2, 'other')",

@@ -17,7 +17,7 @@ use rdkafka::{
     producer::{DeliveryFuture, FutureProducer, FutureRecord},
     types::RDKafkaErrorCode,
 };
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool, postgres::PgTransaction};
 use tidegate_runtime::{consumer::Record, database, kafka};
 use tidegate_settings::binding::{DatabaseConnection, KafkaConnection, KafkaSecurity, ScramMechanism, Secret};
 use tracing_subscriber::EnvFilter;
@@ -78,6 +78,8 @@ impl Topic {
     /// Makes the topic under its name again, which was deleted. That takes the brokers a moment; until then its name is taken.
     pub async fn make_again(&self) {
         self.make(Result::is_ok).await;
+        // A broker that has not heard of it yet has the former one.
+        eventually("it is the new one that is read", || async { self.records().await.is_empty() }).await;
     }
 
     async fn make(&self, is_made: impl Fn(&TopicResult) -> bool) {
@@ -261,6 +263,11 @@ impl Database {
         sqlx::raw_sql(tables).execute(&pool).await.unwrap();
         Self { pool, url, name }
     }
+}
+
+/// A transaction of the test's own, open for as long as the test wants. The server ends others in which nothing happens for 30 s.
+pub async fn open_transaction(pool: &PgPool) -> PgTransaction<'static> {
+    pool.begin_with("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0").await.unwrap()
 }
 
 /// A pool of the database at that address.

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication, TopicResult},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
 };
 use serde_json::Value;
 
-use super::{Environment, SOON};
+use super::{Environment, SOON, eventually};
 
 const PARTITIONS: i32 = 3;
 
@@ -45,13 +45,27 @@ fn options() -> AdminOptions {
 
 pub(super) async fn create_topic(environment: &Environment, name: &str) {
     let topic = NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)).set("min.insync.replicas", "1");
-    let created = admin(environment).create_topics([&topic], &options()).await.unwrap();
-    assert!(created.iter().all(Result::is_ok), "{created:?}");
+    // Nobody else has the name: where it is taken, a request has worked whose answer was lost.
+    eventually("the topic is created", async || {
+        let created =
+            admin(environment).create_topics([&topic], &options()).await.map_err(|error| error.to_string())?;
+        is_done(&created, RDKafkaErrorCode::TopicAlreadyExists)
+    })
+    .await;
 }
 
 pub(super) async fn delete_topic(environment: &Environment, name: &str) {
-    let deleted = admin(environment).delete_topics(&[name], &options()).await.unwrap();
-    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    eventually("the topic is deleted", async || {
+        let deleted = admin(environment).delete_topics(&[name], &options()).await.map_err(|error| error.to_string())?;
+        is_done(&deleted, RDKafkaErrorCode::UnknownTopicOrPartition)
+    })
+    .await;
+}
+
+/// Whether everything was done, now or by a request before this one, which has its own answer.
+fn is_done(results: &[TopicResult], before: RDKafkaErrorCode) -> Result<(), String> {
+    let is_done = |result: &TopicResult| result.as_ref().map_or_else(|(_, code)| *code == before, |_| true);
+    if results.iter().all(is_done) { Ok(()) } else { Err(format!("{results:?}")) }
 }
 
 /// Removes every record, as retention does with old ones.

@@ -14,6 +14,8 @@ use crate::{
 };
 
 const ASK_EVERY: Duration = Duration::from_millis(50);
+/// How long it may take, at least, until Kafka has been told of what the databases have.
+const TOLD: Duration = Duration::from_secs(60);
 
 /// The stores after the dust has settled, or at the deadline.
 #[derive(Debug)]
@@ -116,6 +118,8 @@ fn asides(kafka: &Kafka, streams: &Streams, within: Duration, facts: &mut Facts)
 
 /// A projector tells Kafka of its offset after its database has it, so the lag follows a moment later.
 fn lag(kafka: &Kafka, streams: &Streams, facts: &Facts, ends: Instant) -> Result<Vec<(String, usize)>, ReadError> {
+    // However long the history took to read.
+    let ends = ends.max(Instant::now() + TOLD);
     loop {
         let mut lag = Vec::new();
         for (group, _) in streams.groups() {

@@ -28,6 +28,11 @@ async fn alert(world: &World, name: &str, processor: &str) -> Result<Option<Valu
     Ok(alerts.as_array().into_iter().flatten().find(ours).cloned())
 }
 
+/// The same, when Alertmanager answers.
+async fn alert_now(world: &World, name: &str, processor: &str) -> Option<Value> {
+    eventually("Alertmanager answers", SOON, async || alert(world, name, processor).await).await
+}
+
 /// The rule groups of the story's pipeline that Prometheus evaluates.
 async fn groups(world: &World) -> Result<Vec<String>, String> {
     let rules = monitoring(world, "prometheus", "/api/v1/rules").await?;
@@ -49,7 +54,8 @@ async fn a_consumer_that_stops_under_load_is_heard_of_in_alertmanager_and_so_is_
         good["processors"][1]["lag"] = json!({"objective": "10s", "alert": {"labels": {"story": world.run}}});
         world.apply_pipeline(NAME, good.clone()).await.unwrap();
         let pipeline = world.pipeline_is_ready(NAME).await;
-        let made = rules(world, "ledger").await.unwrap().expect("the processor has rules");
+        let made = eventually("the rules can be read", SOON, async || rules(world, "ledger").await).await;
+        let made = made.expect("the processor has rules");
         let owner = &made.metadata.owner_references.as_ref().unwrap()[0];
         assert_eq!(Some(owner.uid.as_str()), pipeline["metadata"]["uid"].as_str());
         eventually("Prometheus has the rules", SOON, async || {
@@ -61,7 +67,7 @@ async fn a_consumer_that_stops_under_load_is_heard_of_in_alertmanager_and_so_is_
 
         world.open_ada().await;
         world.deposit().await;
-        assert_eq!(alert(world, "PipelineLagHigh", "ledger").await, Ok(None));
+        assert_eq!(alert_now(world, "PipelineLagHigh", "ledger").await, None);
 
         // A bad deployment of one processor: its pod cannot start. Nothing is pulled from anywhere.
         let mut bad = good.clone();
@@ -80,7 +86,7 @@ async fn a_consumer_that_stops_under_load_is_heard_of_in_alertmanager_and_so_is_
         let page = annotations["runbook_url"].as_str().unwrap_or_default();
         assert!(page.ends_with("/PipelineLagHigh"), "{heard:#}");
         // The other processor reads the same topic, and reads it still.
-        assert_eq!(alert(world, "PipelineLagHigh", "read-model").await, Ok(None));
+        assert_eq!(alert_now(world, "PipelineLagHigh", "read-model").await, None);
 
         world.apply_pipeline(NAME, good.clone()).await.unwrap();
         eventually("Alertmanager hears that it is over", LATER, async || {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     replay::NAME,
-    world::{LATER, SOON, World, ensure, eventually, story},
+    world::{LATER, SOON, World, ensure, eventually, requests::answered, story},
 };
 
 /// Whom tokens are for that the operator takes.
@@ -21,26 +21,37 @@ async fn token(world: &World, processor: &str, audience: Option<&str>) -> String
     let audiences = audience.map(str::to_owned).into_iter().collect();
     let spec = TokenRequestSpec { audiences, expiration_seconds: Some(600), ..TokenRequestSpec::default() };
     let request = TokenRequest { spec, ..TokenRequest::default() };
-    let made = accounts.create_token_request(&format!("{NAME}-{processor}"), &PostParams::default(), &request).await;
-    made.expect("a token can be asked for").status.expect("it is in the answer").token
+    let account = format!("{NAME}-{processor}");
+    let ask = async || accounts.create_token_request(&account, &PostParams::default(), &request).await;
+    answered(ask).await.expect("a token can be asked for").status.expect("it is in the answer").token
 }
 
 /// What the operator that leads answers; a refusal is its code and its words.
 async fn look(world: &World, path: &str, token: Option<&str>) -> Result<Value, (u16, String)> {
-    let leader = eventually("an operator leads", SOON, async || world.leader().await.ok_or("nobody".into())).await;
-    let uri = format!(
-        "/api/v1/namespaces/tidegate-system/pods/{leader}:8080/proxy/dead-letters/{}/{NAME}/{path}",
-        world.namespace
-    );
-    let mut request = http::Request::get(uri);
-    if let Some(token) = token {
-        request = request.header("tidegate-token", token);
-    }
-    match world.client.request(request.body(vec![]).expect("a request can be built")).await {
+    let ask = async || {
+        let leader = eventually("an operator leads", SOON, async || world.leader().await.ok_or("nobody".into())).await;
+        let uri = format!(
+            "/api/v1/namespaces/tidegate-system/pods/{leader}:8080/proxy/dead-letters/{}/{NAME}/{path}",
+            world.namespace
+        );
+        let mut request = http::Request::get(uri);
+        if let Some(token) = token {
+            request = request.header("tidegate-token", token);
+        }
+        world.client.request(request.body(vec![]).expect("a request can be built")).await
+    };
+    match answered(ask).await {
         Ok(answer) => Ok(answer),
         Err(kube::Error::Api(status)) => Err((status.code, status.message)),
-        Err(error) => panic!("asking {leader}: {error}"),
+        Err(error) => panic!("asking the operator: {error}"),
     }
+}
+
+/// All that a processor is shown, once that is one letter.
+async fn only_letter(world: &World, processor: &str, token: &str) -> Result<Value, String> {
+    let found = look(world, processor, Some(token)).await.map_err(|refused| format!("{refused:?}"))?;
+    let is_one = found["letters"].as_array().map(Vec::len) == Some(1) && found["end"] == "All";
+    ensure(is_one, || found.to_string()).map(|()| found)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,11 +70,13 @@ async fn dead_letters_are_shown_to_who_may_act_as_the_processor_and_to_nobody_el
 
         // Both projectors give it up, into one topic; each is shown its own.
         let ledger = token(world, "ledger", Some(AUDIENCE)).await;
-        let found = eventually("the ledger's dead letter is shown", LATER, async || {
-            let found = look(world, "ledger", Some(&ledger)).await.map_err(|refused| format!("{refused:?}"))?;
-            ensure(found["held"].as_i64() >= Some(2), || found.to_string()).map(|()| found)
+        let read_model = token(world, "read-model", Some(AUDIENCE)).await;
+        let found = eventually("each is shown the letter that it gave up", LATER, async || {
+            only_letter(world, "read-model", &read_model).await?;
+            only_letter(world, "ledger", &ledger).await
         })
         .await;
+        assert!(found["held"].as_i64() >= Some(2), "the other's is in the topic, too: {found}");
         let letters = found["letters"].as_array().cloned().unwrap_or_default();
         assert_eq!((letters.len(), &found["end"]), (1, &json!("All")), "{found}");
         let letter = &letters[0];
@@ -76,7 +89,6 @@ async fn dead_letters_are_shown_to_who_may_act_as_the_processor_and_to_nobody_el
         assert_eq!(look(world, "ledger?errorClass=Panic", Some(&ledger)).await.unwrap()["letters"], json!([]));
 
         // The way there is open to whoever reads metrics. That is not enough, nor is another's token, nor one for somebody else.
-        let read_model = token(world, "read-model", Some(AUDIENCE)).await;
         let for_kubernetes = token(world, "ledger", None).await;
         for wrong in [None, Some("no token"), Some(&read_model), Some(&for_kubernetes)] {
             for path in ["ledger", &format!("ledger/{place}"), "no-such-processor"] {

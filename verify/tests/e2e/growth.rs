@@ -1,9 +1,8 @@
 //! A topic that is read in order grows, with consent, while nobody writes to it.
 
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::world::{LATER, SOON, World, ensure, eventually, story};
+use crate::world::{LATER, SOON, World, ensure, eventually, requests::edit, story};
 
 const NAME: &str = "own";
 /// Pods that write to the topic.
@@ -42,7 +41,7 @@ async fn a_topic_that_is_read_in_order_grows_while_nobody_writes_to_it() {
         assert_eq!(writers.len(), 1, "{writers:?}");
         let consent = json!({"metadata": {"annotations": {"tidegate.dev/allow-reorder": "5"}}});
         let topics = world.kafka_topics(&world.namespace);
-        topics.patch("events", &PatchParams::default(), &Patch::Merge(consent)).await.unwrap();
+        edit(&topics, "events", &consent).await;
         eventually("the producers are being stopped", SOON, async || {
             let growth = world.topic("events").await["status"]["growth"].clone();
             ensure(growth["producersStopped"] == true, || growth.to_string())

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use serde_json::{Value, json};
 
-use crate::world::{LATER, SOON, World, ensure, eventually, story};
+use crate::world::{LATER, SOON, World, ensure, eventually, requests::answered, story};
 
 const NAME: &str = "own";
 const PODS: &str = "tidegate.dev/pipeline=own";
@@ -70,7 +70,8 @@ fn values(world: &World, topic: &str) -> Value {
 
 async fn settings(world: &World, processor: &str) -> String {
     let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &world.namespace);
-    let map = maps.get(&format!("{NAME}-{processor}")).await.expect("a processor has settings");
+    let name = format!("{NAME}-{processor}");
+    let map = answered(async || maps.get(&name).await).await.expect("a processor has settings");
     map.data.unwrap_or_default().remove("settings.yaml").unwrap_or_default()
 }
 
@@ -174,7 +175,9 @@ async fn without_its_operator_everything_runs_on_and_with_it_again_nothing_resta
                 .unwrap_or_else(|error| panic!("{error}"));
             world.pods_are_gone(SYSTEM, OPERATORS).await;
 
-            let pipeline = world.pipeline(&world.namespace, NAME).await.unwrap_or_else(|error| panic!("{error}"));
+            let pipeline =
+                eventually("the pipeline can be read", SOON, async || world.pipeline(&world.namespace, NAME).await)
+                    .await;
             assert_eq!(pipeline["metadata"]["deletionTimestamp"], Value::Null);
             assert_eq!(world.topic("events").await["metadata"]["deletionTimestamp"], Value::Null);
             assert_eq!(world.partitions_in_kafka(&topic), Some(vec![3; 3]));

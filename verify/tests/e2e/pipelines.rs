@@ -10,14 +10,18 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{LATER, SOON, World, ensure, eventually, story};
+use crate::world::{
+    LATER, SOON, World, ensure, eventually,
+    requests::{answered, delete},
+    story,
+};
 
 const NAME: &str = "own";
 const PODS: &str = "tidegate.dev/pipeline=own";
 
 async fn deployments(world: &World) -> BTreeMap<String, i32> {
     let api: Api<Deployment> = Api::namespaced(world.client.clone(), &world.namespace);
-    let found = api.list(&ListParams::default()).await.expect("Deployments can be listed");
+    let found = answered(async || api.list(&ListParams::default()).await).await.expect("Deployments can be listed");
     found
         .items
         .into_iter()
@@ -132,7 +136,7 @@ async fn a_pipeline_sleeps_wakes_and_takes_away_what_it_made() {
 
         // And so does the pipeline itself.
         let pipelines = world.event_pipelines(&world.namespace);
-        pipelines.delete(NAME, &DeleteParams::default()).await.unwrap();
+        delete(&pipelines, NAME, &DeleteParams::default()).await;
         eventually("nothing of it is left", LATER, async || {
             let left = deployments(world).await;
             ensure(left.is_empty(), || format!("{left:?}"))

@@ -1,13 +1,10 @@
 //! A projection is made anew, on the day that it turns out to be wrong: by a word in the spec, with the operator killed in the middle.
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
+use kube::Api;
 use serde_json::{Value, json};
 
-use crate::world::{LATER, SOON, World, ensure, eventually, story};
+use crate::world::{LATER, SOON, World, ensure, eventually, requests::apply, story};
 
 pub const NAME: &str = "own";
 pub const LEDGER: usize = 1;
@@ -163,7 +160,7 @@ async fn a_replay_that_cannot_be_is_refused_with_a_sentence_and_one_that_came_wi
                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "own-ledger"}, "maxReplicas": 2,
             },
         });
-        scalers.patch("mine", &PatchParams::apply("e2e").force(), &Patch::Apply(scaler)).await.unwrap();
+        apply(&scalers, "mine", &scaler).await.unwrap();
         ask("scaled", earliest.clone(), "HorizontalPodAutoscaler").await;
         world.event_says(NAME, &["ReplayRefused", "scaled"]).await;
         world.pipeline_is_ready(NAME).await;

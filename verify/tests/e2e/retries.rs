@@ -1,11 +1,12 @@
 //! Records that fail: the topics that a pipeline brings along for them, who may have which, and what becomes of a record that nobody can
 //! read.
 
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tidegate_contracts::headers;
 
-use crate::world::{LATER, SOON, World, as_json, condition, ensure, eventually, story};
+use crate::world::{
+    LATER, SOON, World, as_json, condition, ensure, eventually, read_model::row_is, requests::edit, story,
+};
 
 const NAME: &str = "own";
 
@@ -55,9 +56,9 @@ async fn a_pipeline_brings_along_the_topics_for_records_that_fail() {
         assert_eq!(owned["spec"]["deletionPolicy"], "Retain");
 
         // What nobody is to change is put back.
-        let edit = json!({"spec": {"config": {"retention.ms": 1000}}});
+        let forgetful = json!({"spec": {"config": {"retention.ms": 1000}}});
         let topics = world.kafka_topics(&world.namespace);
-        topics.patch(&retry, &PatchParams::default(), &Patch::Merge(edit)).await.unwrap();
+        edit(&topics, &retry, &forgetful).await;
         eventually("the retry topic keeps everything again", SOON, async || {
             let found = as_json(&topics.get(&retry).await.map_err(|error| error.to_string())?);
             ensure(found["spec"]["config"]["retention.ms"] == -1, || found["spec"].to_string())
@@ -70,7 +71,7 @@ async fn a_pipeline_brings_along_the_topics_for_records_that_fail() {
         let consent = json!({
             "metadata": {"annotations": {"tidegate.dev/allow-reorder": "5"}}, "spec": {"partitions": 5},
         });
-        topics.patch("events", &PatchParams::default(), &Patch::Merge(consent)).await.unwrap();
+        edit(&topics, "events", &consent).await;
         eventually("the topic has grown", LATER, async || {
             let [events, retries] = world.partition_counts([&topic, &retry]);
             assert!(events <= retries, "it grew to {events} before its retry topic, which has {retries}");
@@ -162,7 +163,7 @@ async fn a_record_that_nobody_can_read_ends_as_a_dead_letter_and_the_status_says
         world.pipeline_is_ready(NAME).await;
 
         let (partition, offset) = world.produce(&topic, "stranger", b"no event of ours").await;
-        let found = eventually("both projectors have given the record up", SOON, async || {
+        let found = eventually("both projectors have given the record up", LATER, async || {
             let found = world.records_in_kafka(&dead_letters);
             ensure(found.len() == 2, || format!("{found:?}")).map(|()| found)
         })
@@ -184,7 +185,9 @@ async fn a_record_that_nobody_can_read_ends_as_a_dead_letter_and_the_status_says
         // Nobody else waits for it.
         let body = json!({"walletId": "ada", "ownerId": "ada", "currency": "EUR"});
         world.call("own-commands", "wallets", Some(body)).await.unwrap();
+        let mut database = world.tenant_database().await;
         eventually("a wallet that came later is in the read model", SOON, async || {
+            row_is(&mut database, "ada", 1, "0.00").await?;
             world.call("own-commands", "wallets/ada", None).await.map(drop)
         })
         .await;

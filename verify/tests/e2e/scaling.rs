@@ -1,28 +1,31 @@
 //! A processor that gets pods when it is behind and gives them back; and what scaling may not be together with.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::{
-    Api,
-    api::{DeleteParams, Patch, PatchParams},
-};
+use kube::{Api, api::DeleteParams};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use tidegate_contracts::{
     Currency, Envelope,
     wallet::{WalletEvent, WalletOpened},
 };
 use uuid::Uuid;
 
-use crate::world::{LATER, SOON, World, condition, ensure, eventually, story};
+use crate::world::{
+    LATER, SOON, World, condition, ensure, eventually,
+    requests::{apply, delete},
+    story,
+};
 
 const NAME: &str = "own";
 const PODS: &str = "tidegate.dev/pipeline=own,tidegate.dev/processor=read-model";
-/// Records that are written at once, and how often: some minute's work of one pod.
+/// Records that are written at once.
 const CHUNK: usize = 20_000;
-const CHUNKS: usize = 25;
+/// How much always waits, in seconds of work at the pace of the story so far: enough to be behind, and gone soon when no more comes.
+const WORK: f64 = 60.0;
 
 /// A wallet of one's own of which only the read model runs, on so little of a processor that a burst is one.
 fn scaled_spec(world: &World, topic: &str) -> Value {
@@ -66,6 +69,33 @@ async fn burst(world: &World, topic: &str, count: usize) {
     futures::future::join_all(records).await;
 }
 
+/// Keeps those busy who read a topic, however fast they are.
+struct Feeder<'a> {
+    world: &'a World,
+    topic: &'a str,
+    database: PgConnection,
+    since: Instant,
+    written: usize,
+}
+
+impl<'a> Feeder<'a> {
+    async fn new(world: &'a World, topic: &'a str) -> Self {
+        Self { world, topic, database: world.tenant_database().await, since: Instant::now(), written: 0 }
+    }
+
+    /// Writes some more, unless enough waits.
+    async fn feed(&mut self) -> Result<(), String> {
+        let query = sqlx::query_scalar("SELECT count(*) FROM wallet_read_model");
+        let read: i64 = query.fetch_one(&mut self.database).await.map_err(|error| error.to_string())?;
+        let (read, pace) = (read as f64, read as f64 / self.since.elapsed().as_secs_f64());
+        if (self.written as f64) - read < (pace * WORK).max(CHUNK as f64) {
+            burst(self.world, self.topic, CHUNK).await;
+            self.written += CHUNK;
+        }
+        Ok(())
+    }
+}
+
 async fn scaling(world: &World) -> Result<Value, String> {
     let pipeline = world.pipeline(&world.namespace, NAME).await?;
     let found = pipeline["status"]["processors"][0].clone();
@@ -81,10 +111,9 @@ async fn a_processor_gets_pods_when_it_is_behind_and_gives_them_back() {
         world.pods_are_ready(&world.namespace, PODS, 1, &[]).await;
 
         // One pod falls behind until what it can do is known; then there are as many as help, which is one for each partition at most.
-        for _ in 0..CHUNKS {
-            burst(world, &topic, CHUNK).await;
-        }
-        let scaled = eventually("there is more than one pod", LATER, async || {
+        let mut feeder = Feeder::new(world, &topic).await;
+        let scaled = eventually("there is to be more than one pod", LATER, async || {
+            feeder.feed().await?;
             let found = scaling(world).await?;
             ensure(found["scaling"]["desired"].as_i64() > Some(1), || found.to_string()).map(|()| found)
         })
@@ -92,7 +121,14 @@ async fn a_processor_gets_pods_when_it_is_behind_and_gives_them_back() {
         let desired = scaled["scaling"]["desired"].as_i64().unwrap_or_default();
         assert!((2..=3).contains(&desired), "never more than the three partitions: {scaled}");
         assert!(scaled["scaling"]["recordsPerSecond"].as_i64() > Some(0), "{scaled}");
-        world.pods_are_ready(&world.namespace, PODS, usize::try_from(desired).unwrap(), &[]).await;
+        let wanted = usize::try_from(desired).unwrap();
+        eventually(&format!("{wanted} pods are ready while they are needed"), LATER, async || {
+            feeder.feed().await?;
+            let ready = world.ready_pods(&world.namespace, PODS).await;
+            ensure(ready >= wanted, || format!("{ready} are"))
+        })
+        .await;
+        println!("{} records were written", feeder.written);
         world.event_says(NAME, &["ScaledOut", "records behind"]).await;
 
         // They get through, and go when one was enough for the window.
@@ -137,14 +173,14 @@ async fn a_second_that_decides_the_number_is_refused_and_a_suspended_processor_c
                 "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 90}}}],
             },
         });
-        api.patch("by-cpu", &PatchParams::apply("e2e"), &Patch::Apply(autoscaler)).await.unwrap();
+        apply(&api, "by-cpu", &autoscaler).await.unwrap();
         // A change asks for a look; without one there is a look a minute.
         let mut three = two.clone();
         three["processors"][0]["scaling"]["max"] = json!(4);
         world.apply_pipeline(NAME, three).await.unwrap();
         let message = world.pipeline_stalls(NAME).await;
         assert!(message.contains("HorizontalPodAutoscaler by-cpu"), "{message}");
-        api.delete("by-cpu", &DeleteParams::default()).await.unwrap();
+        delete(&api, "by-cpu", &DeleteParams::default()).await;
         eventually("the pipeline goes on by itself", LATER, async || {
             let pipeline = world.pipeline(&world.namespace, NAME).await?;
             let ready = condition(&pipeline, "Ready");

@@ -1,9 +1,9 @@
 //! The main path: money comes in over HTTP, moves, and two projections agree on where it is.
 
 use serde_json::{Value, json};
-use tidegate_verify::client::CallError;
+use tidegate_verify::{client::CallError, stores::postgres};
 
-use crate::world::{SOON, World, ensure, eventually, story};
+use crate::world::{SOON, World, ensure, eventually, read_model::row_is, story};
 
 /// The problem document of a refused call, with the status in it.
 fn problem(answer: Result<Value, CallError>) -> (u16, Value) {
@@ -15,8 +15,12 @@ fn problem(answer: Result<Value, CallError>) -> (u16, Value) {
     }
 }
 
+/// Waits until the projection has it so, and then whoever asks for the wallet is told the same.
 async fn read_model_shows(world: &World, wallet: &str, version: i64, balance: &str) {
-    eventually(&format!("GET /wallets/{wallet} shows {balance}"), SOON, async || {
+    eventually(&format!("the read model and GET /wallets/{wallet} show {balance}"), SOON, async || {
+        let mut database =
+            postgres::connect(&world.environment.wallet_database_url).await.map_err(|error| error.to_string())?;
+        row_is(&mut database, wallet, version, balance).await?;
         let found = world.wallet().get(&format!("wallets/{wallet}")).await.map_err(|error| error.to_string())?;
         ensure(found["balance"] == balance && found["version"] == version, || found.to_string())
     })

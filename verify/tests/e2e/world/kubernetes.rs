@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, resume_unwind},
+    time::Duration,
 };
 
 use futures::FutureExt;
@@ -14,15 +15,17 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions},
 };
 use serde_json::{Value, json};
-use tidegate_verify::resources::{self, apply, speaks_of_newest};
+use tidegate_verify::resources::{self, speaks_of_newest};
 pub use tidegate_verify::resources::{as_json, condition};
 
-use super::{LATER, SOON, World, ensure, eventually};
+use super::{
+    LATER, SOON, World, ensure, eventually,
+    requests::{answered, apply, delete},
+};
 
-pub(super) const FIELD_MANAGER: &str = "e2e";
 /// The brokers' pods.
 pub const BROKERS: &str = "app.kubernetes.io/name=kafka";
 
@@ -49,10 +52,7 @@ impl World {
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": {"name": self.namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
         });
-        namespaces
-            .patch(&self.namespace, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(namespace))
-            .await
-            .expect("a namespace can be made");
+        apply(&namespaces, &self.namespace, &namespace).await.expect("a namespace can be made");
     }
 
     /// `kubectl apply` of a KafkaTopic into the story's namespace; the API server's refusal, if it refuses.
@@ -61,7 +61,7 @@ impl World {
         let resource = json!({
             "apiVersion": "tidegate.dev/v1alpha1", "kind": "KafkaTopic", "metadata": {"name": name}, "spec": spec,
         });
-        apply(&self.kafka_topics(&self.namespace), FIELD_MANAGER, name, &resource).await
+        apply(&self.kafka_topics(&self.namespace), name, &resource).await
     }
 
     /// `kubectl apply` of an EventPipeline into the story's namespace.
@@ -70,7 +70,7 @@ impl World {
         let resource = json!({
             "apiVersion": "tidegate.dev/v1alpha1", "kind": "EventPipeline", "metadata": {"name": name}, "spec": spec,
         });
-        apply(&self.event_pipelines(&self.namespace), FIELD_MANAGER, name, &resource).await
+        apply(&self.event_pipelines(&self.namespace), name, &resource).await
     }
 
     /// The KafkaTopic as it is now.
@@ -85,7 +85,7 @@ impl World {
     /// `kubectl delete` of a KafkaTopic, until it is gone.
     pub async fn delete_topic(&self, name: &str) {
         let topics = self.kafka_topics(&self.namespace);
-        topics.delete(name, &DeleteParams::default()).await.expect("the KafkaTopic can be deleted");
+        delete(&topics, name, &DeleteParams::default()).await;
         eventually(&format!("KafkaTopic {name} is gone"), SOON, async || {
             let left = topics.get_opt(name).await.map_err(|error| error.to_string())?;
             ensure(left.is_none(), || left.map(|topic| as_json(&topic).to_string()).unwrap_or_default())
@@ -145,7 +145,12 @@ impl World {
 
     /// Waits for an Event about an object of the story's namespace that says something.
     pub async fn event_says(&self, about: &str, words: &[&str]) -> String {
-        eventually(&format!("an Event about {about} says {words:?}"), SOON, async || {
+        self.event_says_within(SOON, about, words).await
+    }
+
+    /// Waits for such an Event of something that is looked for now and then only.
+    pub async fn event_says_within(&self, within: Duration, about: &str, words: &[&str]) -> String {
+        eventually(&format!("an Event about {about} says {words:?}"), within, async || {
             let said: Vec<String> = self.events(&self.namespace).await.into_iter().collect();
             said.iter()
                 .find(|line| line.contains(about) && words.iter().all(|word| line.contains(word)))
@@ -188,15 +193,22 @@ impl World {
         stay.map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect()
     }
 
-    /// Names of the pods with a label that may still do something: one that is going away works on until it has drained.
+    /// Names of the pods with a label that may still do something: one that is going away works on until it has drained, and one that has
+    /// ended does nothing any more.
     pub async fn pods_at_work(&self, namespace: &str, selector: &str) -> Vec<String> {
+        let pods = self.pods_with(namespace, selector).await;
+        pods.iter().filter(|pod| !has_ended(pod)).map(ResourceExt::name_any).collect()
+    }
+
+    /// Names of the pods with a label that Kubernetes has, whatever becomes of them.
+    async fn pods_there(&self, namespace: &str, selector: &str) -> Vec<String> {
         self.pods_with(namespace, selector).await.iter().map(ResourceExt::name_any).collect()
     }
 
     /// Waits until no pod with a label is left, not even one that is going away.
     pub async fn pods_are_gone(&self, namespace: &str, selector: &str) {
         eventually(&format!("no pod with {selector} in {namespace} is left"), LATER, async || {
-            let left = self.pods_at_work(namespace, selector).await;
+            let left = self.pods_there(namespace, selector).await;
             ensure(left.is_empty(), || format!("{left:?}"))
         })
         .await;
@@ -204,10 +216,17 @@ impl World {
 
     /// Kills a pod: no grace, no goodbye.
     pub async fn kill_pod(&self, namespace: &str, name: &str) {
-        self.pods(namespace)
-            .delete(name, &DeleteParams::default().grace_period(0))
-            .await
-            .unwrap_or_else(|error| panic!("pod {namespace}/{name} could not be killed: {error}"));
+        let pods = self.pods(namespace);
+        let found = answered(async || pods.get(name).await).await;
+        let found = found.unwrap_or_else(|error| panic!("pod {namespace}/{name} could not be killed: {error}"));
+        // This pod, and not the one that comes in its place.
+        let this = Preconditions { uid: found.uid(), ..Preconditions::default() };
+        delete(&pods, name, &DeleteParams::default().grace_period(0).preconditions(this)).await;
+    }
+
+    /// How many pods with a label are ready now.
+    pub async fn ready_pods(&self, namespace: &str, selector: &str) -> usize {
+        self.pods_with(namespace, selector).await.iter().filter(|pod| is_ready(pod)).count()
     }
 
     /// Waits until so many pods with a label are ready, none of them one of `gone`.
@@ -234,10 +253,10 @@ impl World {
                 .map(drop)
                 .map_err(|error| error.to_string())
         };
-        scale(rest).await.unwrap_or_else(|error| panic!("a broker could not be taken away: {error}"));
+        eventually("a broker may be taken away", SOON, async || scale(rest).await).await;
         let told = AssertUnwindSafe(async {
             eventually("a broker is gone", LATER, async || {
-                let left = self.pods_at_work("kafka", BROKERS).await;
+                let left = self.pods_there("kafka", BROKERS).await;
                 ensure(left.len() == rest, || format!("{left:?}"))
             })
             .await;
@@ -311,6 +330,11 @@ impl World {
 
 fn ready(resource: &Value) -> Result<(), String> {
     ensure(resources::is_ready(resource), || resource["status"].to_string())
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 fn is_ready(pod: &Pod) -> bool {

@@ -3,6 +3,8 @@
 mod kubernetes;
 mod money;
 mod own;
+pub mod read_model;
+pub mod requests;
 mod tenant;
 mod topics;
 mod users;

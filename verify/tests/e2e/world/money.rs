@@ -35,7 +35,8 @@ impl World {
             rate: Some(200),
             mix: Mix::Full,
             stop: Arc::default(),
-            deadline: Duration::from_secs(600),
+            // Longer than all that a story waits for while it is under way: it is told when to end.
+            deadline: Duration::from_secs(1800),
             progress: false,
         };
         let committed_before = self.progress().await.committed;

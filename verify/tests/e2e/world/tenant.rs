@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::{ConnectOptions, PgConnection};
 use tidegate_verify::tenant::{Tenant, secret};
 
-use super::{SOON, World, eventually, kubernetes::FIELD_MANAGER};
+use super::{SOON, World, eventually, requests::FIELD_MANAGER};
 
 impl World {
     /// Makes the namespace with Secrets `kafka` and `db` in it, a database of its own, and a topic of the name that is returned.
@@ -62,7 +62,10 @@ impl World {
     /// A connection to the database of [`Self::furnish`], as one who may do anything.
     pub async fn tenant_database(&self) -> PgConnection {
         let options = self.tenant().as_administrator().unwrap_or_else(|error| panic!("{error}"));
-        options.connect().await.expect("the tenant's database answers")
+        eventually("the tenant's database answers", SOON, async || {
+            options.connect().await.map_err(|error| error.to_string())
+        })
+        .await
     }
 
     fn tenant(&self) -> Tenant {

@@ -35,6 +35,8 @@ pub struct Found {
     pub value: Option<String>,
     /// Its headers; of several of one name, the last.
     pub headers: BTreeMap<String, String>,
+    /// Its partition and offset.
+    pub place: (i32, i64),
 }
 
 impl World {
@@ -101,10 +103,10 @@ impl World {
         resource.get(key).and_then(|entry| entry.value.clone()).ok_or_else(|| format!("{topic} has no {key}"))
     }
 
-    /// Writes a record; its partition and offset.
+    /// Writes a record, once; its partition and offset.
     pub async fn produce(&self, topic: &str, key: &str, value: &[u8]) -> (i32, i64) {
         let mut config = self.environment.kafka.client_config();
-        config.set("acks", "all").set("partitioner", "murmur2_random");
+        config.set("acks", "all").set("enable.idempotence", "true").set("partitioner", "murmur2_random");
         let producer: FutureProducer = config.create().expect("a Kafka producer can be built");
         let sent = producer.send(FutureRecord::to(topic).key(key).payload(value), REQUEST).await;
         let delivery = sent.unwrap_or_else(|(error, _)| panic!("producing to {topic}: {error}"));
@@ -137,6 +139,7 @@ impl World {
                         headers: headers
                             .map(|header| (header.key.to_owned(), header.value.map(text).unwrap_or_default()))
                             .collect(),
+                        place: (message.partition(), message.offset()),
                     });
                 }
                 // A partition ends again when it has grown meanwhile.

@@ -1,12 +1,12 @@
 //! Kafka as one of its users sees it: what a client gets that has a processor's Secret and no other.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
+use kube::Api;
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -19,11 +19,14 @@ use rdkafka::{
 use serde_json::json;
 use tidegate_kafka::{Acl, AclFilter, KafkaAdmin, Krafka};
 use tidegate_settings::binding::Secret as Password;
+use tidegate_verify::stores::kafka::is_transient;
 use uuid::Uuid;
 
-use super::{SOON, World, ensure, eventually};
+use super::{SOON, World, ensure, eventually, requests::edit};
 
 const REQUEST: Duration = Duration::from_secs(15);
+/// How long an answer is waited for that is not to come.
+const REFUSAL: Duration = Duration::from_secs(5);
 
 /// What became of something that was tried.
 pub type Tried = Result<(), RDKafkaErrorCode>;
@@ -39,17 +42,37 @@ fn tried<T>(outcome: Result<T, KafkaError>) -> Tried {
     outcome.map(drop).map_err(|error| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown))
 }
 
+/// What a consumer is told first, be it a record, the end of a partition or a refusal. Connections that break are none of that: librdkafka
+/// makes new ones by itself.
+fn told(consumer: &BaseConsumer) -> Tried {
+    let started = Instant::now();
+    while let Some(left) = REQUEST.checked_sub(started.elapsed()) {
+        match consumer.poll(left) {
+            Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(()),
+            Some(Err(error)) if !is_transient(&error) => return tried::<()>(Err(error)),
+            Some(Err(_)) | None => {}
+        }
+    }
+    Err(RDKafkaErrorCode::OperationTimedOut)
+}
+
 impl Client {
     /// Whether brokers let it in. One that they do not is told by no answer.
-    pub fn logs_in(&self) -> bool {
+    fn is_let_in(&self, within: Duration) -> bool {
         let consumer: BaseConsumer = self.config.create().expect("a Kafka client can be built");
-        consumer.fetch_metadata(None, Duration::from_secs(5)).is_ok()
+        consumer.fetch_metadata(None, within).is_ok()
+    }
+
+    /// Whether brokers let it in, or do so no more, whichever is asked for.
+    pub fn logs_in_is(&self, is: bool) -> bool {
+        let within = if is { REQUEST } else { REFUSAL };
+        self.is_let_in(within) == is
     }
 
     /// Waits until brokers let it in, or do so no more: each hears of a user, and of its end, in its own time.
     pub async fn comes_to_log_in(&self, is: bool) {
         eventually(&format!("{} logs in: {is}", self.username), SOON, async || {
-            ensure(self.logs_in() == is, || "it does not, or does still".into())
+            ensure(self.logs_in_is(is), || "it does not, or does still".into())
         })
         .await;
     }
@@ -74,17 +97,13 @@ impl Client {
         let mut wanted = TopicPartitionList::new();
         wanted.add_partition_offset(topic, partition, Offset::Offset(0)).expect("an offset can be asked for");
         consumer.assign(&wanted).expect("partitions can be assigned");
-        match consumer.poll(REQUEST) {
-            None => Err(RDKafkaErrorCode::OperationTimedOut),
-            Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => Ok(()),
-            Some(Err(error)) => tried::<()>(Err(error)),
-        }
+        told(&consumer)
     }
 
-    /// Writes a record.
+    /// Writes a record, once.
     pub async fn writes(&self, topic: &str) -> Tried {
         let mut config = self.config.clone();
-        config.set("message.timeout.ms", "10000");
+        config.set("enable.idempotence", "true").set("message.timeout.ms", "60000");
         let producer: FutureProducer = config.create().expect("a Kafka producer can be built");
         let record = FutureRecord::to(topic).key("nobody").payload("nothing that anybody understands");
         tried(producer.send(record, REQUEST).await.map_err(|(error, _)| error))
@@ -100,10 +119,7 @@ impl Client {
         let answered = consumer.committed_offsets(asked, REQUEST);
         match tried(answered.and_then(|list| list.elements().into_iter().try_for_each(|one| one.error()))) {
             // Whoever may not look for a group's coordinator waits for it, and is told why beside.
-            Err(RDKafkaErrorCode::OperationTimedOut) => match consumer.poll(REQUEST) {
-                Some(Err(error)) => tried::<()>(Err(error)),
-                _ => Err(RDKafkaErrorCode::OperationTimedOut),
-            },
+            Err(RDKafkaErrorCode::OperationTimedOut) => told(&consumer).and(Err(RDKafkaErrorCode::OperationTimedOut)),
             otherwise => otherwise,
         }
     }
@@ -114,11 +130,7 @@ impl Client {
         config.set("group.id", group).set("enable.partition.eof", "true").set("enable.auto.commit", "false");
         let consumer: BaseConsumer = config.create().expect("a Kafka consumer can be built");
         consumer.subscribe(&[topic]).expect("a subscription can be wished for");
-        match consumer.poll(REQUEST) {
-            None => Err(RDKafkaErrorCode::OperationTimedOut),
-            Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => Ok(()),
-            Some(Err(error)) => tried::<()>(Err(error)),
-        }
+        told(&consumer)
     }
 
     /// Takes a transactional id, and fences whoever has it.
@@ -166,9 +178,13 @@ impl World {
     pub async fn users_come_and_go(&self, count: usize) {
         let names: Vec<String> = (0..count).map(|number| self.name(&format!("passer-by-{number}"))).collect();
         let password = |name: &String| (name.clone(), Password::new(Uuid::new_v4().to_string()));
-        let made = self.administration().upsert_users(&names.iter().map(password).collect()).await;
-        assert!(made.values().all(Result::is_ok), "{made:?}");
-        let removed = self.administration().delete_users(&names).await;
+        let administration = self.administration();
+        // A request for each: passwords are salted within its time, one after the other.
+        for name in &names {
+            let made = administration.upsert_users(&[password(name)].into()).await;
+            assert!(made.values().all(Result::is_ok), "{made:?}");
+        }
+        let removed = administration.delete_users(&names).await;
         assert!(removed.values().all(Result::is_ok), "{removed:?}");
     }
 
@@ -199,11 +215,7 @@ impl World {
 
     /// `kubectl annotate --overwrite` of an EventPipeline.
     pub async fn annotate_pipeline(&self, namespace: &str, name: &str, key: &str, value: &str) {
-        let patch = json!({"metadata": {"annotations": {key: value}}});
-        self.event_pipelines(namespace)
-            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
-            .await
-            .unwrap_or_else(|error| panic!("EventPipeline {namespace}/{name} cannot be annotated: {error}"));
+        edit(&self.event_pipelines(namespace), name, &json!({"metadata": {"annotations": {key: value}}})).await;
     }
 
     /// Secrets of a namespace.

@@ -132,7 +132,7 @@ async fn a_step_is_told_of_before_it_is_on_record() {
     world.watch_pipeline(&pipeline(json!([reader()])));
     world.take_status_writes(0);
     assert!(reconcile(Arc::new(topic), world.context.clone()).await.is_err());
-    let told: Vec<_> = world.conversation().into_iter().filter(|(line, _)| line.contains("/events")).collect();
+    let told: Vec<_> = world.conversation().into_iter().filter(|(line, _)| line == "POST events").collect();
     assert!(told.iter().any(|(_, event)| event["reason"] == "StoppingProducers"), "{told:?}");
 }
 

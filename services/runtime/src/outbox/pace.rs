@@ -1,9 +1,8 @@
 //! When the next transaction begins. Pure.
 //!
 //! A transaction costs brokers much the same whether it holds one event or a thousand: markers on each partition, each written by
-//! every replica, and every reader is woken. So while events come all the time, they are left to gather for as long as a transaction
-//! takes, and no shorter than a set time: an event then waits for about one and a half of them, and a broker that is slower gets
-//! fewer and larger ones.
+//! every replica, and every reader is woken. So while events come all the time, they are left to gather for some times as long as a
+//! transaction takes, and no shorter than a set time: a broker that is slower gets fewer and larger ones.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use std::time::Duration;
 /// delayed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
-    /// As a multiple of what the last one took. At 1 they follow each other; more of it is less work for brokers, and later news.
+    /// As a multiple of what the last one took. At 1 they follow each other; more of it is less work for brokers.
     pub times: f64,
     /// At least.
     pub least: Duration,
@@ -21,7 +20,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { times: 1.0, least: Duration::from_millis(50), most: Duration::from_millis(250) }
+        Self { times: 2.0, least: Duration::from_millis(50), most: Duration::from_millis(250) }
     }
 }
 

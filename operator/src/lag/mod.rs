@@ -95,15 +95,15 @@ async fn cycle(
             (connection, of.collect::<Vec<_>>(), gateway.lag_requests())
         })
     });
-    let mut cycle = Cycle { began, began_at, seconds: 0.0, processors: Vec::new(), requests: BTreeMap::new() };
+    let (mut processors, mut requests) = (Vec::new(), BTreeMap::new());
     let (mut news, mut exist) = (Vec::new(), BTreeSet::new());
-    for (connection, readings, requests) in future::join_all(clusters).await {
+    for (connection, readings, sent) in future::join_all(clusters).await {
         let now = Instant::now();
-        cycle.requests.extend(requests.into_iter().map(|(broker, sent)| ((connection.clone(), broker), sent)));
+        requests.extend(sent.into_iter().map(|(broker, sent)| ((connection.clone(), broker), sent)));
         for ((pipeline, wanted), reading) in readings {
             let reading = Arc::new(reading);
             let key = (pipeline.metadata.uid.clone().unwrap_or_default(), wanted.processor.clone());
-            cycle.processors.push(shown(&pipeline, connection, wanted, reading.clone()));
+            processors.push(shown(&pipeline, connection, wanted, reading.clone()));
             exist.insert(key.clone());
             if context.readings.take(key, reading, now) {
                 news.push(ObjectRef::from_obj(pipeline.as_ref()));
@@ -111,8 +111,8 @@ async fn cycle(
         }
     }
     context.readings.retain(|key| exist.contains(key));
-    cycle.seconds = began.elapsed().as_secs_f64();
-    (news, cycle)
+    let ended = Instant::now();
+    (news, Cycle { began_at, ended, processors, seconds: (ended - began).as_secs_f64(), requests })
 }
 
 fn shown(pipeline: &EventPipeline, connection: &str, wanted: Wanted, reading: Arc<Reading>) -> Shown {

@@ -40,16 +40,17 @@ pub struct Shown {
     pub reading: Arc<Reading>,
 }
 
-/// What was read longer ago than that is not known any more. A cycle takes less, also where every request comes to its deadline.
+/// What was not read again for so long is not known any more. A cycle takes less, also where one cluster's requests all come to their
+/// deadline: until it ends, the others' readings of the cycle before are shown.
 const STALE: Duration = Duration::from_secs(120);
 
 /// What one cycle over all connections brought.
 #[derive(Clone, Debug)]
 pub struct Cycle {
-    /// When it began: what was committed and written before that is in it.
-    pub began: Instant,
-    /// The same by the clock, in milliseconds since the Unix epoch.
+    /// When it began, in milliseconds since the Unix epoch: what was committed and written before that is in it.
     pub began_at: i64,
+    /// When it ended.
+    pub ended: Instant,
     /// Every processor that consumes.
     pub processors: Vec<Shown>,
     /// How long it took.
@@ -86,7 +87,7 @@ impl Collector for Series {
         let last = self.last.read().unwrap_or_else(PoisonError::into_inner).upgrade();
         let Some(cycle) = last else { return Ok(()) };
         of_the_cycle(&mut encoder, &cycle)?;
-        if cycle.began.elapsed() > STALE {
+        if cycle.ended.elapsed() > STALE {
             return Ok(());
         }
         of_processors(&mut encoder, &cycle)?;

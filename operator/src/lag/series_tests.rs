@@ -59,7 +59,7 @@ fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 
 fn cycle(processors: Vec<Shown>) -> Arc<Cycle> {
     let requests = [(("main".to_owned(), Some(2)), 4), (("main".to_owned(), None), 1)].into();
-    Arc::new(Cycle { began: Instant::now(), began_at: 1_767_268_800_250, processors, seconds: 0.25, requests })
+    Arc::new(Cycle { began_at: 1_767_268_800_250, ended: Instant::now(), processors, seconds: 0.25, requests })
 }
 
 #[test]
@@ -101,9 +101,9 @@ fn a_processor_is_shown_with_its_partitions_and_its_counters() {
 fn what_was_read_long_ago_is_not_shown_any_more_but_when_that_was() {
     for (seconds, is_shown) in [(115, true), (125, false)] {
         let series = Series::default().as_kafka_exporter(true);
-        let began = Instant::now().checked_sub(Duration::from_secs(seconds)).expect("the machine runs for longer");
+        let ended = Instant::now().checked_sub(Duration::from_secs(seconds)).expect("the machine runs for longer");
         let fresh = cycle(vec![shown("one", "main", [Some(3), Some(0)])]);
-        let cycle = Arc::new(Cycle { began, ..Arc::unwrap_or_clone(fresh) });
+        let cycle = Arc::new(Cycle { ended, ..Arc::unwrap_or_clone(fresh) });
         series.publish(&cycle);
         let text = text(&series);
         for name in
